@@ -1,0 +1,154 @@
+"""What producers use: put messages on Redis, ask how they stand, cancel them. Needs neither arq nor a worker's parts."""
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+from dispatcher import errors
+from dispatcher.lanes.connection import connect
+from dispatcher.lanes.keys import Keys
+from dispatcher.lanes.line import Line
+from dispatcher.lanes.producing import Enqueued, Producing, refusal
+from dispatcher.lanes.record import Record
+from dispatcher.lanes.registry import Registry
+from dispatcher.message import Message, State, Ticket, new_key
+
+REDIS_TIMEOUT_S = 2.0
+_MESSAGES_A_CALL = 50
+
+Given = Message | Mapping[str, Any]
+
+
+class Dispatcher:
+    """A producer's way into one cell.
+
+    A key is queued once, however often it is sent: after an error that carries a `key`, send again with that key.
+    """
+
+    def __init__(self, line: Line, cell: str = "main") -> None:
+        keys = Keys(cell)
+        self._producing = Producing(line, keys)
+        self._registry = Registry(line, keys)
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(
+        cls, redis_url: str, *, cell: str = "main", timeout_s: float = REDIS_TIMEOUT_S
+    ) -> AsyncIterator[Self]:
+        """Connect to the cell's Redis; a command that takes longer than `timeout_s` seconds is given up."""
+        redis = connect(redis_url, timeout_s=timeout_s)
+        line = Line(redis)
+        try:
+            yield cls(line, cell)
+        finally:
+            await line.aclose()
+            await redis.aclose()  # type: ignore[attr-defined] # types-redis lags behind
+
+    async def send(self, message: Given) -> Ticket:
+        """Queue a message, or recognise that its key is queued already.
+
+        Raises:
+            Refused: the message is wrong (`field` says where), its number unknown, or its key known with other content.
+            QueueFull: Redis has no room for this lane; nothing was queued.
+            QueueUnavailable: Redis did not answer; the error carries the key to send again with.
+        """
+        ready = await self._ready(message)
+        return _ticket(ready, (await self._enqueue([ready]))[0])
+
+    async def send_many(self, messages: Iterable[Given] | AsyncIterable[Given]) -> AsyncIterator[Ticket]:
+        """Queue messages in their order; one that is refused is a ticket with an `error` and spoils nothing.
+
+        Raises:
+            QueueUnavailable: Redis did not answer; what has no ticket yet may be sent again if it has a key.
+        """
+        waiting: list[Message | Ticket] = []
+        async for message in _aiter(messages):
+            waiting.append(await self._ready_or_refused(message))
+            if len(waiting) == _MESSAGES_A_CALL:
+                for ticket in await self._send_together(waiting):
+                    yield ticket
+                waiting = []
+        for ticket in await self._send_together(waiting):
+            yield ticket
+
+    async def status(self, key: str) -> Record | None:
+        """Say how a message stands; None where the key is not known (any more)."""
+        return await self._producing.look(key)
+
+    async def cancel(self, key: str) -> tuple[str, str]:
+        """Cancel a waiting message.
+
+        Returns `cancelled`, `marked` (under way or uncertain: too late, but it will not be sent again), `settled` or
+        `unknown`, and the state it was in.
+        """
+        return await self._producing.cancel(key)
+
+    async def _ready(self, given: Given) -> Message:
+        """Check a message, give it a key and its number's id, and see that there is room for it."""
+        message = Message.parse(given, default_key=None)
+        key = message.key or new_key()
+        try:
+            number = await self._registry.find(message.number)
+            if await self._producing.is_full_for(message.priority):
+                raise errors.QueueFull(f"Redis is too full for {message.priority} messages", key)
+        except errors.QueueUnavailable as exc:
+            raise type(exc)(exc.reason, key) from exc
+        except errors.UnknownNumber as exc:
+            raise errors.UnknownNumber(exc.field, exc.reason, key) from None
+        return message.model_copy(update={"key": key, "number": number.id})
+
+    async def _ready_or_refused(self, given: Given) -> Message | Ticket:
+        try:
+            return await self._ready(given)
+        except (errors.Refused, errors.QueueFull) as exc:
+            return Ticket(exc.key or "", None, duplicate=False, error=exc)
+
+    async def _send_together(self, waiting: list[Message | Ticket]) -> list[Ticket]:
+        ready = [message for message in waiting if isinstance(message, Message)]
+        try:
+            found = iter(await self._enqueue(ready) if ready else [])
+        except errors.QueueFull as exc:
+            full = [Ticket(m.key or "", None, duplicate=False, error=exc) for m in ready]
+            return _merged(waiting, iter(full))
+        return _merged(waiting, (_ticket_of(message, next(found)) for message in ready))
+
+    async def _enqueue(self, messages: list[Message]) -> list[Enqueued]:
+        """Queue messages; a lost answer is asked for once more, as the keys make that safe."""
+        try:
+            return await self._producing.enqueue(messages)
+        except errors.QueueFull as exc:
+            raise errors.QueueFull(exc.reason, messages[0].key) from exc
+        except errors.QueueUnavailable:
+            pass
+        try:
+            return await self._producing.enqueue(messages)
+        except errors.QueueUnavailable as exc:
+            raise type(exc)(exc.reason, messages[0].key) from exc
+
+
+def _ticket(message: Message, found: Enqueued) -> Ticket:
+    ticket = _ticket_of(message, found)
+    if ticket.error:
+        raise ticket.error
+    return ticket
+
+
+def _ticket_of(message: Message, found: Enqueued) -> Ticket:
+    key = message.key or ""
+    if error := refusal(found, key):
+        return Ticket(key, State(found.state), duplicate=True, error=error)
+    return Ticket(key, State(found.state), duplicate=found.word == "duplicate")
+
+
+def _merged(waiting: list[Message | Ticket], tickets: Iterable[Ticket]) -> list[Ticket]:
+    found = iter(tickets)
+    return [entry if isinstance(entry, Ticket) else next(found) for entry in waiting]
+
+
+async def _aiter(messages: Iterable[Given] | AsyncIterable[Given]) -> AsyncIterator[Given]:
+    if isinstance(messages, AsyncIterable):
+        async for message in messages:
+            yield message
+    else:
+        for message in messages:
+            yield message

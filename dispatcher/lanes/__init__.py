@@ -1,0 +1,1 @@
+"""Redis: where messages wait, who serves which number, and what became of them. Knows no HTTP and decides nothing."""

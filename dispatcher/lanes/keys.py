@@ -1,0 +1,59 @@
+"""The names of everything that a cell keeps in Redis.
+
+| key under `dispatch:{cell}:` | type | holds |
+| --- | --- | --- |
+| `lane:<number>:<priority 0-2>` | zset | key -> when it is due, µs |
+| `msg:<key>` | hash, packed string once settled | the record of a message, see `lua/record.lua` |
+| `body:<key>` | string | the JSON object to POST without its last brace |
+| `extra:<key>` | string | JSON: the producer's callback_data and trace, where given |
+| `sending`, `uncertain`, `expiry`, `dead` | zset | key -> end of lease, when to decide, end of its time, when it died |
+| `parked`, `parked:<scope>` | set, zset | scopes with parked messages; key -> when it was due |
+| `gate:<number>` | hash | owner, tokens and their time, last claim and its batch, block, doubts, probe |
+| `due` | zset | number -> when it needs serving, or the end of its lease |
+| `stops` | hash | scope -> JSON: action, reason, by, since, until |
+| `numbers` | hash | number -> JSON: name, rate, waba |
+| `processes`, `serves:<process>` | zset, set | process -> its last word, µs; the numbers it has a token for |
+| `events` | stream | every outcome, capped by age |
+| `refused` | list | jobs of arq producers that could not be read, capped |
+"""
+
+from dataclasses import dataclass
+
+PRIORITIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of one cell; one hash tag, so that a script may touch any of them."""
+
+    cell: str = "main"
+
+    @property
+    def prefix(self) -> str:
+        """What all keys of the cell begin with."""
+        return f"dispatch:{{{self.cell}}}:"
+
+    def __call__(self, name: str) -> str:
+        """Name a key that stands for the whole cell, such as `due` or `events`."""
+        return self.prefix + name
+
+    def lane(self, number: str, priority: int) -> str:
+        """Name a lane; 0 is urgent."""
+        return f"{self.prefix}lane:{number}:{priority}"
+
+    def lanes(self, number: str) -> list[str]:
+        """Name all lanes of a number, urgent first."""
+        return [self.lane(number, priority) for priority in range(PRIORITIES)]
+
+    def gate(self, number: str) -> str:
+        """Name a number's gate."""
+        return f"{self.prefix}gate:{number}"
+
+    def serves(self, process: str) -> str:
+        """Name the set of numbers that a process can serve."""
+        return f"{self.prefix}serves:{process}"
+
+    @property
+    def intake(self) -> str:
+        """The arq queue that any arq producer may put `send` jobs on."""
+        return "dispatcher:send" if self.cell == "main" else f"dispatcher:{self.cell}:send"

@@ -1,0 +1,120 @@
+"""One conversation with Redis: what is asked while a pipeline is under way goes out together in the next one.
+
+Claims and settlements of all numbers so share their round trips, and a caller that gives up never breaks the
+connection under the others. Knows scripts and connections, not what they are for.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis.asyncio as aioredis
+from redis import exceptions
+
+from dispatcher import errors
+from dispatcher.lanes.script import Script
+
+# Both are `str` or `bytes` on the way out; numbers are written by whoever knows their unit.
+Argument = str | bytes | int | float
+
+_CALLS_A_PIPELINE = 100
+
+
+@dataclass(slots=True)
+class _Call:
+    command: tuple[Argument, ...]
+    script: Script | None
+    reply: asyncio.Future[Any] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    def answer(self, reply: Any) -> None:
+        if self.reply.done():
+            return  # the caller gave up
+        if isinstance(reply, Exception):
+            self.reply.set_exception(translate(reply))
+        else:
+            self.reply.set_result(reply)
+
+
+def translate(exc: Exception) -> errors.QueueUnavailable:
+    """Say in our words what Redis or the way to it answered; a full server says so in two ways."""
+    text = str(exc)
+    if isinstance(exc, exceptions.OutOfMemoryError) or "OOM command not allowed" in text:
+        return errors.QueueFull("Redis is full: it takes nothing new until something is settled or maxmemory is raised")
+    if isinstance(exc, exceptions.ResponseError):
+        return errors.QueueUnavailable(f"Redis refused: {text[:200]}")
+    return errors.QueueUnavailable(f"Redis is away: {type(exc).__name__}")
+
+
+class Line:
+    """Sends scripts and commands in shared pipelines, one at a time and in order.
+
+    Calls raise `errors.QueueUnavailable`: the command may have run. `on_round_trip` is told each pipeline's seconds.
+    """
+
+    def __init__(self, redis: "aioredis.Redis", on_round_trip: Callable[[float], None] | None = None) -> None:
+        self._redis = redis
+        self._waiting: list[_Call] = []
+        self._talking: asyncio.Task[None] | None = None
+        self._on_round_trip = on_round_trip
+
+    async def call(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
+        """Run a script; its reply, with bytes as they come."""
+        return await self._ask(_Call(("EVALSHA", script.sha, len(keys), *keys, *args), script))
+
+    async def command(self, *command: Argument) -> Any:
+        """Run a plain command; its raw reply."""
+        return await self._ask(_Call(command, None))
+
+    async def _ask(self, call: _Call) -> Any:
+        self._waiting.append(call)
+        if self._talking is None:
+            self._talking = asyncio.create_task(self._talk())
+        return await call.reply
+
+    async def aclose(self) -> None:
+        """Wait for what is under way."""
+        while self._talking is not None:
+            await asyncio.wait([self._talking])
+
+    async def _talk(self) -> None:
+        try:
+            while self._waiting:
+                calls, self._waiting = self._waiting[:_CALLS_A_PIPELINE], self._waiting[_CALLS_A_PIPELINE:]
+                await self._exchange(calls)
+        finally:
+            self._talking = None
+
+    async def _exchange(self, calls: list[_Call]) -> None:
+        started = time.monotonic()
+        try:
+            replies = await self._pipeline(calls)
+            unknown = [i for i, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)]
+            if unknown:
+                # the server was restarted or its scripts flushed: nothing of these calls has run
+                await self._load({calls[i].script for i in unknown})
+                again = await self._pipeline([calls[i] for i in unknown])
+                for i, reply in zip(unknown, again, strict=True):
+                    replies[i] = reply
+        except (exceptions.RedisError, OSError) as exc:
+            replies = [exc] * len(calls)
+        except BaseException:
+            for call in calls:
+                call.reply.cancel()
+            raise
+        if self._on_round_trip:
+            self._on_round_trip(time.monotonic() - started)
+        for call, reply in zip(calls, replies, strict=True):
+            call.answer(reply)
+
+    async def _pipeline(self, calls: list[_Call]) -> list[Any]:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for call in calls:
+                pipe.execute_command(*call.command)
+            return list(await pipe.execute(raise_on_error=False))
+
+    async def _load(self, scripts: set[Script | None]) -> None:
+        for script in scripts:
+            if script is not None:
+                await self._redis.execute_command("SCRIPT LOAD", script.text)

@@ -1,0 +1,73 @@
+"""One message as Redis knows it, for people and programs that ask how it stands."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+PRIORITY_WORDS = ("urgent", "normal", "bulk")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """How a message stands. While it waits, `cause` says for what; of a dead one, what it died of."""
+
+    key: str
+    state: str
+    cause: str
+    number: str
+    priority: str
+    recipient: str
+    attempts: int
+    wamid: str
+    error: str
+    enqueued_at: datetime | None
+    due_at: datetime | None
+    claimed_at: datetime | None
+    settled_at: datetime | None
+    expires_at: datetime | None
+
+
+def record(key: str, reply: bytes) -> Record:
+    """Read the answer of `look.lua`."""
+    found = json.loads(reply)
+    fields: dict[str, str] = found["record"]
+    waiting = found.get("waiting")
+    cause = waiting_for(waiting, fields, int(found["now"])) if waiting else fields.get("cause", "")
+    priority = fields.get("priority", "")
+    return Record(
+        key=key,
+        state=fields.get("state", "dead"),
+        cause=cause,
+        number=fields.get("number", ""),
+        priority=PRIORITY_WORDS[int(priority)] if priority in {"0", "1", "2"} else "",
+        recipient=fields.get("to", ""),
+        attempts=int(fields.get("attempts") or 0),
+        wamid=fields.get("wamid", ""),
+        error=fields.get("error", ""),
+        enqueued_at=_time(fields.get("enqueued")),
+        due_at=_time(waiting["place"] if waiting else fields.get("due")),
+        claimed_at=_time(fields.get("claimed")),
+        settled_at=_time(fields.get("settled")),
+        expires_at=_time(fields.get("expires")),
+    )
+
+
+def waiting_for(waiting: dict[str, Any], fields: dict[str, str], now_us: int) -> str:
+    """Name what a queued message waits for; what a person must do something about comes first."""
+    place_us = float(waiting["place"])
+    if waiting["stopped"]:
+        return f"stopped:{waiting['stopped']}"
+    if float(fields["expires"]) <= now_us:
+        return "expired"
+    if place_us > now_us:
+        return "pair" if fields.get("error", "").startswith("131056") else "not_before"
+    if not waiting["served"]:
+        return "no_worker"
+    if float(waiting["till"]) > now_us:
+        return f"blocked:{waiting['why']}"
+    return "rate"
+
+
+def _time(us: str | None) -> datetime | None:
+    return datetime.fromtimestamp(float(us) / 1_000_000, UTC) if us else None

@@ -1,0 +1,187 @@
+"""What a worker asks of Redis: take, claim, settle, tend and give back, each one script and one typed method."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from dispatcher.lanes.keys import Keys
+from dispatcher.lanes.line import Argument, Line
+from dispatcher.lanes.script import script
+from dispatcher.lanes.terms import Terms
+from dispatcher.policy.gate import Room, bucket_size, refill_rate
+
+US = 1_000_000
+# A process that has said nothing for so long is gone; it speaks once a second.
+PROCESS_ALIVE_S = 10
+SETTLED_A_CALL = 100
+EXAMINED_A_TAKE = 100
+TENDED_A_CALL = 200
+LAPSES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Leases:
+    """How long a number, and a claimed message of each lane, belong to who has them; seconds."""
+
+    number_s: float
+    messages_s: tuple[float, float, float]
+
+
+@dataclass(slots=True)
+class Claimed:
+    """A message in our hands: `claim` counts its claims, `due_at_us` is when it was first due, by Redis's clock."""
+
+    key: str
+    claim: int
+    priority: int
+    recipient: str
+    fingerprint: str
+    due_at_us: int
+    attempts: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a claim brought; `streak` counts the closings in a row of the number's gate, `wait_s` till the next look.
+
+    `state` is `kept`, `released` (the number is nobody's now) or `lost` (it is somebody else's).
+    """
+
+    state: str
+    wait_s: float
+    streak: int
+    claimed_at_us: int
+    expired: int
+    cancelled: int
+    lost: int
+    parked: int
+    messages: list[Claimed]
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Who claims for which number, and what it may take."""
+
+    number: str
+    owner: str
+    sequence: int
+    rate_per_s: float
+    room: Room
+    waba_id: str
+    credential: str
+
+
+@dataclass(slots=True)
+class Settlement:
+    """What became of a claimed message and what that means for its number's gate, as `settle.lua` reads it."""
+
+    message: Claimed
+    number: str
+    claimed_at_us: int
+    outcome: str
+    value: str | int = ""
+    error: str = ""
+    gate: str = ""
+    gate_for_us: int = 0
+    why: str = ""
+    credential: str = ""
+
+    def as_arguments(self) -> tuple[Argument, ...]:
+        """Fourteen arguments, in the script's order."""
+        message = self.message
+        return (
+            message.key, message.claim, self.outcome, self.number, message.priority, message.recipient,
+            message.fingerprint, self.claimed_at_us, self.value, self.error, self.gate, self.gate_for_us, self.why,
+            self.credential,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Tended:
+    """What a step of upkeep did; `more` says that there is more to do now."""
+
+    more: bool
+    forgotten: bool
+    uncertain: int
+    lapsed: int
+    expired: int
+    held: int
+
+
+class Serving:
+    """The scripts of a worker process; all raise `errors.QueueUnavailable`."""
+
+    def __init__(self, line: Line, keys: Keys, leases: Leases, terms: Terms | None = None) -> None:
+        self._line = line
+        self._keys = keys
+        self._leases = leases
+        self._terms = (terms or Terms()).as_json()
+
+    async def serve(self, process: str, numbers: Sequence[str]) -> None:
+        """Say which numbers the process has a token for; holds until it falls silent."""
+        keys = (self._keys.serves(process), self._keys("processes"))
+        await self._line.call(script("serve"), keys, (process, PROCESS_ALIVE_S * 1000, *numbers))
+
+    async def take(self, process: str, passed_by: int = 0) -> tuple[int, list[str]]:
+        """Become the owner of numbers whose time has come; how many were examined, and those taken."""
+        args = (self._keys.prefix, process, round(self._leases.number_s * US), EXAMINED_A_TAKE, passed_by)
+        reply = await self._line.call(script("take"), (self._keys("due"), self._keys.serves(process)), args)
+        return reply[0], [number.decode() for number in reply[1:]]
+
+    async def claim(self, asking: Asking) -> Batch:
+        """Move what may be sent now to `sending`; the same owner and sequence get the same batch again."""
+        keys = self._keys
+        names = (keys("due"), keys.gate(asking.number), keys("stops"), keys("sending"), *keys.lanes(asking.number))
+        room = asking.room
+        args = (
+            keys.prefix, asking.number, asking.owner, asking.sequence, bucket_size(asking.rate_per_s),
+            refill_rate(asking.rate_per_s), room.urgent, room.normal, room.bulk, round(self._leases.number_s * US),
+            *(round(lease_s * US) for lease_s in self._leases.messages_s), asking.waba_id, asking.credential,
+            self._terms,
+        )  # fmt: skip
+        return _batch(await self._line.call(script("claim"), names, args))
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[str]:
+        """Settle a batch; what each message is now, `duplicate`, or an empty word where nothing changed."""
+        args: list[Argument] = [self._keys.prefix, self._terms]
+        for settlement in settlements:
+            args.extend(settlement.as_arguments())
+        keys = (self._keys("due"), self._keys("sending"), self._keys("uncertain"))
+        return [word.decode() for word in await self._line.call(script("settle"), keys, args)]
+
+    async def release(self, process: str, numbers: Iterable[str]) -> int:
+        """Give numbers back; how many were still ours."""
+        args = (self._keys.prefix, process, *numbers)
+        return int(await self._line.call(script("release"), (self._keys("due"),), args))
+
+    async def wake(self, numbers: Sequence[str]) -> None:
+        """Make numbers due now, because what held them back has gone."""
+        await self._line.call(script("wake"), (self._keys("due"),), (self._keys.prefix, *numbers))
+
+    async def tend(self, process: str) -> Tended:
+        """Do a step of upkeep, and say that this process is alive."""
+        names = ("sending", "uncertain", "expiry", "processes")
+        keys = (*(self._keys(name) for name in names), self._keys.serves(process))
+        args = (self._keys.prefix, self._terms, process, PROCESS_ALIVE_S * 1000, TENDED_A_CALL, LAPSES)
+        more, forgotten, *counts = await self._line.call(script("tend"), keys, args)
+        return Tended(bool(more), bool(forgotten), *counts)
+
+
+_HEAD = 8
+_FIELDS = 8
+
+
+def _batch(reply: list[bytes | int]) -> Batch:
+    state, wait_us, streak, now_us, expired, cancelled, lost, parked = reply[:_HEAD]
+    messages = []
+    for at in range(_HEAD, len(reply), _FIELDS):
+        key, claim, priority, recipient, fingerprint, due, attempts, body = reply[at : at + _FIELDS]
+        messages.append(
+            Claimed(
+                key.decode(), int(claim), int(priority), recipient.decode(), fingerprint.decode(), int(due),
+                int(attempts), body,
+            )  # fmt: skip
+        )
+    return Batch(
+        state.decode(), int(wait_us) / US, int(streak), int(now_us), expired, cancelled, lost, parked, messages
+    )

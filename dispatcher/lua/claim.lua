@@ -1,0 +1,199 @@
+-- Moves what may be sent now from a number's lanes to `sending`, urgent first, and settles on the way what is expired,
+-- cancelled or lost. The only script that moves `due` back, after a look at all lanes (R2).
+--
+-- KEYS  1 due  2 the number's gate  3 stops  4 sending  5-7 its lanes: urgent, normal, bulk
+-- ARGV  1 prefix  2 number  3 owner  4 sequence of this claim  5 bucket size (messages)  6 refill (messages/s)
+--       7-9 room left for urgent, normal, bulk  10 number lease (µs)  11-13 message lease by lane (µs)
+--       14 WABA or ''  15 fingerprint of the token  16 terms (JSON: kept, body, dead, events in ms)
+-- Returns 'kept' | 'released' | 'lost', µs until the next look, closings in a row, now (µs),
+--         how many were expired, cancelled, lost, parked,
+--         then 8 a message: key, claim, priority, recipient, fingerprint, due (µs), attempts, body
+--
+-- The same owner and sequence get the same batch again: a lost reply orphans nothing.
+
+local MOST = 200            -- messages examined a call
+local PATIENCE = 50000      -- µs an owner waits before it gives the number back (R4)
+local PROBE = 5000000       -- µs a half open gate waits for the answer to its one message
+local HELD = 30000000       -- µs until a held lane is looked at again, should nobody wake it
+
+redis.call('ZREM', KEYS[1], '')
+local prefix, number, owner = ARGV[1], ARGV[2], ARGV[3]
+local bucket, refill = tonumber(ARGV[5]), tonumber(ARGV[6])
+local terms = cjson.decode(ARGV[16])
+local now = clock()
+
+local values = redis.call('HMGET', KEYS[2], 'owner', 'claimer', 'tokens', 'at', 'until', 'why', 'credential', 'streak',
+  'probe')
+local gate = {owner = values[1], claimer = values[2], tokens = tonumber(values[3] or bucket),
+  at = tonumber(values[4] or now), till = tonumber(values[5] or 0), why = values[6], credential = values[7],
+  streak = tonumber(values[8] or 0), probe = tonumber(values[9] or 0)}
+
+local settled = {expired = 0, cancelled = 0, lost = 0, parked = 0}
+local reply = {}
+local function hand_out(key, message, body)
+  for _, value in ipairs({key, message.claim, message.priority, message.to or '', message.fingerprint or '',
+    message.due, message.attempts or '0', body}) do
+    reply[#reply + 1] = value
+  end
+end
+local function answer(word, wait)
+  local head = {word, int(math.max(0, math.ceil(wait))), gate.streak, int(now), settled.expired, settled.cancelled,
+    settled.lost, settled.parked}
+  for i, value in ipairs(reply) do head[8 + i] = value end
+  return head
+end
+
+local claimer = owner .. ' ' .. ARGV[4]
+if gate.claimer == claimer then
+  for key, claim in redis.call('HGET', KEYS[2], 'batch'):gmatch('(%S+) (%d+)') do
+    local message = read(prefix, key)
+    local body = redis.call('GET', prefix .. 'body:' .. key)
+    if message and message.state == 'sending' and message.claim == claim and body then
+      hand_out(key, message, body)
+    end
+  end
+  return answer(gate.owner == owner and 'kept' or 'released', 0)
+end
+if gate.owner ~= owner then return answer('lost', 0) end
+
+-- what the gate allows
+local elapsed = math.max(0, now - gate.at) -- a clock that steps back refills nothing
+gate.tokens = math.min(bucket, gate.tokens + elapsed * refill / 1000000)
+local free, blocked_till, half_open = math.floor(gate.tokens), 0, false
+if gate.streak > 0 and not (gate.why == 'credential' and gate.credential ~= ARGV[15]) then
+  blocked_till = math.max(gate.till, gate.probe)
+  half_open = blocked_till <= now
+  free = half_open and math.min(free, 1) or 0
+end
+
+-- what the stops allow, lane by lane: look, cancel, or hold with a time to look again
+local stopped = redis.call('EXISTS', KEYS[3]) == 1
+local actions, look_again = {'look', 'look', 'look'}, {}
+if stopped then
+  local rows = redis.call('HMGET', KEYS[3], 'all', 'number:' .. number, 'waba:' .. ARGV[14], 'credential:' .. ARGV[15],
+    'lane:' .. number .. ':urgent', 'lane:' .. number .. ':normal', 'lane:' .. number .. ':bulk')
+  for i, row in ipairs(rows) do
+    local action, till = binding(row, now)
+    for lane = math.max(1, i - 4), (i > 4) and i - 4 or 3 do
+      if action and actions[lane] ~= 'cancel' then
+        actions[lane] = action
+        local again = math.min(till > 0 and till or now + HELD, now + HELD)
+        look_again[lane] = math.max(look_again[lane] or 0, again)
+      end
+    end
+  end
+end
+
+-- A stop that covers the message by its template or campaign.
+local function covered(message)
+  local scopes = {}
+  if message.template then scopes[1] = 'template:' .. ARGV[14] .. ':' .. message.template end
+  if message.campaign then scopes[#scopes + 1] = 'campaign:' .. message.campaign end
+  for _, scope in ipairs(scopes) do
+    local action = binding(redis.call('HGET', KEYS[3], scope), now)
+    if action then return action, scope end
+  end
+end
+
+local function put_aside(key, message, lane)
+  if tonumber(message.expires) <= now then
+    settled.expired = settled.expired + 1
+    settle(prefix, key, message, 'expired', now, terms)
+    return true
+  end
+  local action, scope = nil, nil
+  if actions[lane] == 'cancel' then
+    action = 'cancel'
+  elseif stopped then
+    action, scope = covered(message)
+  end
+  if action == 'cancel' then
+    settled.cancelled = settled.cancelled + 1
+    message.cause = 'stop'
+    settle(prefix, key, message, 'cancelled', now, terms)
+  elseif action then
+    settled.parked = settled.parked + 1
+    redis.call('SADD', prefix .. 'parked', scope)
+    redis.call('ZADD', prefix .. 'parked:' .. scope, message.due, key)
+    redis.call('HSET', prefix .. 'msg:' .. key, 'parked', scope)
+  end
+  return action ~= nil
+end
+
+local function lose(key, message, lane)
+  settled.lost = settled.lost + 1
+  message.cause, message.state = 'lost', nil
+  message.number, message.priority = number, tostring(lane - 1)
+  settle(prefix, key, message, 'dead', now, terms)
+end
+
+local claimed, leases, batch = 0, {}, {}
+local function claim(key, lane)
+  local message = read(prefix, key)
+  if message and not message.broken and message.state ~= 'queued' then return end -- a stray: it is elsewhere
+  local body = message and not message.broken and redis.call('GET', prefix .. 'body:' .. key)
+  if not body then return lose(key, message or {}, lane) end
+  if put_aside(key, message, lane) then return end
+  message.claim = int((tonumber(message.claim) or 0) + 1)
+  redis.call('HSET', prefix .. 'msg:' .. key, 'state', 'sending', 'claim', message.claim, 'claimed', int(now))
+  leases[#leases + 1] = int(now + ARGV[10 + lane])
+  leases[#leases + 1] = key
+  batch[#batch + 1] = key .. ' ' .. message.claim
+  hand_out(key, message, body)
+  claimed = claimed + 1
+end
+
+local budget = MOST
+for lane = 1, 3 do
+  while actions[lane] ~= 'hold' and budget > 0 do
+    local want = math.min(free - claimed, ARGV[6 + lane] - claimed, budget)
+    if actions[lane] == 'cancel' then want = budget end
+    if want < 1 then break end
+    local keys = redis.call('ZRANGEBYSCORE', KEYS[4 + lane], '-inf', int(now), 'LIMIT', 0, int(want))
+    if #keys == 0 then break end
+    redis.call('ZREM', KEYS[4 + lane], unpack(keys))
+    budget = budget - #keys
+    for _, key in ipairs(keys) do claim(key, lane) end
+    if #keys < want then break end
+  end
+end
+
+if claimed > 0 then
+  redis.call('ZADD', KEYS[4], unpack(leases))
+  gate.tokens = gate.tokens - claimed
+  if half_open then
+    gate.probe = now + PROBE
+    blocked_till = gate.probe
+  end
+end
+redis.call('HSET', KEYS[2], 'tokens', string.format('%.6f', gate.tokens), 'at', int(now), 'claimer', claimer,
+  'batch', table.concat(batch, ' '), 'probe', int(gate.probe))
+
+-- when the number needs serving next
+local next_look = math.huge
+for lane = 1, 3 do
+  local head = redis.call('ZRANGE', KEYS[4 + lane], 0, 0, 'WITHSCORES')
+  if head[1] then
+    local at = math.max(now, tonumber(head[2]))
+    if actions[lane] == 'hold' then
+      at = math.max(at, look_again[lane])
+    elseif actions[lane] ~= 'cancel' then
+      if ARGV[6 + lane] - claimed < 1 then at = math.max(at, now + PATIENCE) end
+      if gate.tokens < 1 then at = math.max(at, now + (1 - gate.tokens) * 1000000 / refill) end
+      at = math.max(at, blocked_till)
+    end
+    next_look = math.min(next_look, at)
+  end
+end
+
+if next_look - now <= PATIENCE then
+  redis.call('ZADD', KEYS[1], int(now + ARGV[10]), number)
+  return answer('kept', next_look - now)
+end
+redis.call('HDEL', KEYS[2], 'owner')
+if next_look < math.huge then
+  redis.call('ZADD', KEYS[1], int(next_look), number)
+else
+  redis.call('ZREM', KEYS[1], number)
+end
+return answer('released', 0)

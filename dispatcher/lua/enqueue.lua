@@ -1,0 +1,53 @@
+-- Puts messages into their lanes, or recognises a key that is known; each message stands for itself.
+--
+-- KEYS  1 due  2 expiry
+-- ARGV  1 prefix, then 14 a message: key, number, recipient, priority 0-2, category, campaign, template, fingerprint,
+--       not before (µs or ''), time to live (µs or ''), expires at (µs or ''), on_uncertain, body without its last
+--       brace, extra (JSON or '')
+-- Returns two a message: 'queued' | 'duplicate' | 'conflict', and the state of the key
+-- A full server refuses the first SET, and with it the whole call: nothing is queued then.
+
+local prefix = ARGV[1]
+local now = clock()
+local replies, first_due = {}, {}
+
+for at = 2, #ARGV, 14 do
+  local key, number, fingerprint = ARGV[at], ARGV[at + 1], ARGV[at + 7]
+  local known = read(prefix, key)
+  if known then
+    -- an empty fingerprint is that of a message whose record was lost and came back with its acceptance
+    local same = not known.fingerprint or known.fingerprint == fingerprint
+    replies[#replies + 1] = same and 'duplicate' or 'conflict'
+    replies[#replies + 1] = known.state or 'dead'
+  else
+    redis.call('SET', prefix .. 'body:' .. key, ARGV[at + 12])
+    -- one µs apart, so that messages of one call keep their order
+    local enqueued = now + (at - 2) / 14
+    local due = math.max(enqueued, tonumber(ARGV[at + 8]) or 0)
+    local expires = tonumber(ARGV[at + 10]) or due + tonumber(ARGV[at + 9])
+    local record = {'HSET', prefix .. 'msg:' .. key, 'state', 'queued', 'number', number, 'to', ARGV[at + 2],
+      'priority', ARGV[at + 3], 'category', ARGV[at + 4], 'fingerprint', fingerprint, 'enqueued', int(enqueued),
+      'due', int(due), 'expires', int(expires), 'on_uncertain', ARGV[at + 11]}
+    local optional = {campaign = ARGV[at + 5], template = ARGV[at + 6]}
+    for name, value in pairs(optional) do
+      if value ~= '' then
+        record[#record + 1] = name
+        record[#record + 1] = value
+      end
+    end
+    if ARGV[at + 13] ~= '' then
+      redis.call('SET', prefix .. 'extra:' .. key, ARGV[at + 13])
+      record[#record + 1] = 'extra'
+      record[#record + 1] = '1'
+    end
+    redis.call(unpack(record))
+    redis.call('ZADD', prefix .. 'lane:' .. number .. ':' .. ARGV[at + 3], int(due), key)
+    redis.call('ZADD', KEYS[2], int(expires), key)
+    first_due[number] = math.min(first_due[number] or due, due)
+    replies[#replies + 1] = 'queued'
+    replies[#replies + 1] = 'queued'
+  end
+end
+
+for number, due in pairs(first_due) do wake(prefix, number, due, now) end
+return replies

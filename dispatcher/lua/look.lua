@@ -1,0 +1,38 @@
+-- Everything that says how one message stands: its record and, while it waits, what it waits for.
+--
+-- KEYS  1 stops  2 numbers  3 processes
+-- ARGV  1 prefix  2 key  3 how long a process counts as alive after its last word (µs)
+-- Returns JSON: {now, record, waiting: {place, till, why, stopped, served}}, or nothing where the key is unknown
+
+local prefix, key = ARGV[1], ARGV[2]
+local now = clock()
+local message = read(prefix, key)
+if not message then return false end
+local found = {now = int(now), record = {}}
+for name, value in pairs(message) do
+  if value then found.record[name] = tostring(value) end
+end
+if message.broken or message.state ~= 'queued' then return cjson.encode(found) end
+
+local number = message.number
+local entry = redis.call('HGET', KEYS[2], number)
+local waba = entry and cjson.decode(entry).waba or ''
+local scopes = {'all', 'number:' .. number, 'waba:' .. waba,
+  'lane:' .. number .. ':' .. ({'urgent', 'normal', 'bulk'})[message.priority + 1]}
+if message.template then scopes[#scopes + 1] = 'template:' .. waba .. ':' .. message.template end
+if message.campaign then scopes[#scopes + 1] = 'campaign:' .. message.campaign end
+local stopped = message.parked or ''
+for _, scope in ipairs(scopes) do
+  if stopped == '' and binding(redis.call('HGET', KEYS[1], scope), now) then stopped = scope end
+end
+
+local served = false
+for _, process in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], int(now - ARGV[3]), '+inf')) do
+  served = served or redis.call('SISMEMBER', prefix .. 'serves:' .. process, number) == 1
+end
+
+local gate = redis.call('HMGET', prefix .. 'gate:' .. number, 'until', 'why', 'streak')
+found.waiting = {
+  place = redis.call('ZSCORE', lane_of(prefix, message), key) or message.due,
+  till = tonumber(gate[3] or 0) > 0 and gate[1] or '0', why = gate[2] or '', stopped = stopped, served = served}
+return cjson.encode(found)

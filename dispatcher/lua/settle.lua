@@ -1,0 +1,173 @@
+-- What became of claimed messages, in batches; each entry stands for itself, is fenced by its claim number and may be
+-- settled again. An acceptance wins in every state.
+--
+-- KEYS  1 due  2 sending  3 uncertain
+-- ARGV  1 prefix  2 terms (JSON: kept, body, dead, events in ms; tries by lane, 0 = until its time runs out; window in
+--       ms by lane), then 14 an entry: key, claim, outcome, number, priority, recipient, fingerprint,
+--       claimed (µs of this server's clock), value, error, gate, gate for (µs), why, credential
+--       outcome  accepted (value: wamid) | retry (value: µs from now) | snooze (value: µs from now, or '' for its own
+--                place) | release | reject | uncertain | flying (still under way: claimed again after a rollback)
+--       gate     close | doubt | open | ''
+-- Returns one word an entry: what the message is now, 'duplicate', or '' where nothing changed
+
+local DOUBTS = 5 -- uncertain answers in a row that close a gate
+
+redis.call('ZREM', KEYS[2], '')
+local prefix, terms, now = ARGV[1], cjson.decode(ARGV[2]), clock()
+
+local gates = {}
+local function gate_of(number)
+  local gate = gates[number]
+  if not gate then
+    local values = redis.call('HMGET', prefix .. 'gate:' .. number, 'until', 'streak', 'doubts', 'closed', 'probe')
+    gate = {till = tonumber(values[1] or 0), streak = tonumber(values[2] or 0), doubts = tonumber(values[3] or 0),
+      closed = tonumber(values[4] or 0), probe = tonumber(values[5] or 0)}
+    gates[number] = gate
+  end
+  return gate
+end
+
+local function close(gate, entry)
+  gate.till = math.max(gate.till, now + entry.gate_for)
+  gate.streak, gate.doubts, gate.closed, gate.probe = gate.streak + 1, 0, now, 0
+  gate.why, gate.credential, gate.changed = entry.why, entry.credential, true
+end
+
+-- An answer to a claim from before the last closing says nothing about the gate as it is now.
+local function turn(entry)
+  local gate = gate_of(entry.number)
+  if entry.claimed <= gate.closed then return end
+  if gate.probe > 0 then gate.probe, gate.changed, gate.wake = 0, true, true end
+  if entry.gate == 'close' then
+    close(gate, entry)
+  elseif entry.gate == 'doubt' then
+    gate.doubts, gate.changed = gate.doubts + 1, true
+    if gate.streak > 0 or gate.doubts >= DOUBTS then close(gate, entry) end
+  elseif entry.gate == 'open' and (gate.streak > 0 or gate.doubts > 0) then
+    gate.wake = gate.streak > 0
+    gate.till, gate.streak, gate.doubts, gate.why, gate.changed = 0, 0, 0, '', true
+  end
+end
+
+local function accepted(entry, message)
+  if not message or message.broken then
+    -- the record was lost with a part of Redis: what is known is written down, so that the key stays used
+    message = {number = entry.number, priority = entry.priority, to = entry.to, fingerprint = entry.fingerprint,
+      claim = entry.claim, enqueued = int(entry.claimed), due = int(entry.claimed)}
+  elseif message.wamid then
+    if message.wamid == entry.value then return '' end
+    message.cause, message.wamid = message.wamid, entry.value -- both ids are named
+    tell(prefix, 'duplicate', entry.key, message, now, terms)
+    return 'duplicate'
+  end
+  message.attempts = int((tonumber(message.attempts) or 0) + 1)
+  message.wamid, message.cause, message.error = entry.value, nil, nil
+  message.claimed = message.claimed or int(entry.claimed)
+  settle(prefix, entry.key, message, 'accepted', now, terms)
+  return 'accepted'
+end
+
+local function dead(entry, message, cause)
+  message.cause, message.error = cause, entry.error
+  settle(prefix, entry.key, message, 'dead', now, terms)
+  return 'dead'
+end
+
+local function back(entry, message, due)
+  if message.cancel then
+    settle(prefix, entry.key, message, 'cancelled', now, terms)
+    return 'cancelled'
+  end
+  leave(prefix, entry.key, message)
+  queue(prefix, entry.key, message, due)
+  redis.call('HSET', prefix .. 'msg:' .. entry.key, 'attempts', message.attempts, 'error', entry.error)
+  local gate = gate_of(entry.number)
+  gate.due = math.min(gate.due or due, due)
+  return 'queued'
+end
+
+local handlers = {}
+
+function handlers.retry(entry, message)
+  message.attempts = int(message.attempts + 1)
+  local tries = terms.tries[message.priority + 1]
+  if tries > 0 and message.attempts + 0 >= tries then return dead(entry, message, 'exhausted') end
+  local state = back(entry, message, now + entry.value)
+  message.error = entry.error
+  if state == 'queued' then tell(prefix, 'retry', entry.key, message, now, terms) end
+  return state
+end
+
+function handlers.snooze(entry, message)
+  local state = back(entry, message, entry.value ~= '' and now + entry.value or tonumber(message.due))
+  message.error = entry.error
+  if state == 'queued' then tell(prefix, 'snoozed', entry.key, message, now, terms) end
+  return state
+end
+
+function handlers.release(entry, message)
+  entry.error = message.error or ''
+  return back(entry, message, tonumber(message.due))
+end
+
+function handlers.reject(entry, message)
+  message.attempts = int(message.attempts + 1)
+  return dead(entry, message, 'rejected')
+end
+
+function handlers.uncertain(entry, message)
+  if message.state == 'uncertain' then return '' end
+  message.attempts, message.error = int(message.attempts + 1), entry.error
+  redis.call('ZREM', KEYS[2], entry.key)
+  redis.call('ZADD', KEYS[3], int(now + terms.window[message.priority + 1] * 1000), entry.key)
+  redis.call('HSET', prefix .. 'msg:' .. entry.key, 'state', 'uncertain', 'attempts', message.attempts,
+    'error', entry.error)
+  tell(prefix, 'uncertain', entry.key, message, now, terms)
+  return 'uncertain'
+end
+
+-- A living worker has it in flight, but Redis was rolled back to before the claim.
+local function fly(entry, message)
+  if message.state ~= 'queued' or (tonumber(message.claim) or 0) > tonumber(entry.claim) then return '' end
+  leave(prefix, entry.key, message)
+  redis.call('HDEL', prefix .. 'msg:' .. entry.key, 'parked')
+  redis.call('HSET', prefix .. 'msg:' .. entry.key, 'state', 'sending', 'claim', entry.claim)
+  redis.call('ZADD', KEYS[2], int(now + entry.value), entry.key)
+  redis.call('ZADD', prefix .. 'expiry', message.expires, entry.key)
+  return 'sending'
+end
+
+local function apply(entry)
+  local message = read(prefix, entry.key)
+  if entry.outcome == 'accepted' then return accepted(entry, message) end
+  if not message or message.broken or not message.live then return '' end
+  if entry.outcome == 'flying' then return fly(entry, message) end
+  local fenced = (message.state == 'sending' or message.state == 'uncertain') and message.claim == entry.claim
+  if not fenced then return '' end
+  message.attempts = message.attempts or '0'
+  return handlers[entry.outcome](entry, message)
+end
+
+local words = {}
+for at = 3, #ARGV, 14 do
+  local entry = {key = ARGV[at], claim = ARGV[at + 1], outcome = ARGV[at + 2], number = ARGV[at + 3],
+    priority = ARGV[at + 4], to = ARGV[at + 5], fingerprint = ARGV[at + 6], claimed = tonumber(ARGV[at + 7]),
+    value = ARGV[at + 8], error = ARGV[at + 9], gate = ARGV[at + 10], gate_for = tonumber(ARGV[at + 11]) or 0,
+    why = ARGV[at + 12], credential = ARGV[at + 13]}
+  words[#words + 1] = apply(entry)
+  turn(entry)
+end
+
+for number, gate in pairs(gates) do
+  if gate.changed then
+    redis.call('HSET', prefix .. 'gate:' .. number, 'until', int(gate.till), 'streak', gate.streak,
+      'doubts', gate.doubts, 'closed', int(gate.closed), 'probe', int(gate.probe))
+    if gate.why then
+      redis.call('HSET', prefix .. 'gate:' .. number, 'why', gate.why, 'credential', gate.credential or '')
+    end
+  end
+  if gate.due or gate.wake then
+    wake(prefix, number, math.max(gate.due or now, gate.till), now)
+  end
+end
+return words
