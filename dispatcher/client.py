@@ -41,7 +41,7 @@ class Dispatcher:
         try:
             yield cls(line, cell)
         finally:
-            await line.aclose()
+            await line.idle()
             await redis.aclose()  # type: ignore[attr-defined] # types-redis lags behind
 
     async def send(self, message: Given) -> Ticket:

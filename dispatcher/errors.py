@@ -5,7 +5,8 @@
     │   ├── KeyConflict    the key is known with other content
     │   └── UnknownNumber  no such number in this cell
     ├── QueueUnavailable   Redis did not answer, or lost the answer: `key`; safe to send again with that key
-    │   └── QueueFull      Redis has no room for this lane
+    │   ├── QueueFull      Redis has no room for this lane
+    │   └── QueueBroken    Redis answered that its data is not what it should be
     └── SettingsError      what is wrong with the settings, all of it at once: `problems`
 
 Every class is plain and takes its fields by position, so that it can be pickled.
@@ -51,6 +52,10 @@ class QueueUnavailable(DispatcherError):
 
 class QueueFull(QueueUnavailable):
     """Redis is too full for this lane; nothing was queued."""
+
+
+class QueueBroken(QueueUnavailable):
+    """Redis is there, but a script met data of a kind that this package does not write; asking again does not help."""
 
 
 class SettingsError(DispatcherError):

@@ -1,19 +1,44 @@
 """How this package connects to Redis; the one place that sets redis-py's options."""
 
 import redis.asyncio as aioredis
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
 
-# Scripts are retried where their idempotence is known, never by the library: see `retry=None` below.
 CONNECTIONS = 8
 
 
-def connect(url: str, *, timeout_s: float, connections: int = CONNECTIONS) -> "aioredis.Redis":
+class Doorkeeper:
+    """Refuses every new connection but the next one allowed, so that whoever relies on the old hears that it is gone.
+
+    redis-py reconnects without a word; the Redis behind the new connection may be an earlier one.
+    """
+
+    def __init__(self) -> None:
+        self._is_open = True
+
+    def allow(self) -> None:
+        """Let the next connection be made."""
+        self._is_open = True
+
+    async def greet(self, connection: AbstractConnection) -> None:
+        """Take a new connection, or refuse it. Called by redis-py."""
+        if not self._is_open:
+            raise RedisConnectionError("the connection was lost")
+        await connection.on_connect()
+        self._is_open = False
+
+
+def connect(
+    url: str, *, timeout_s: float, connections: int = CONNECTIONS, doorkeeper: Doorkeeper | None = None
+) -> "aioredis.Redis":
     """Return a client with replies as bytes; nothing is sent before the first command.
 
-    Works with redis-py 5.3 to 8: RESP2 on all of them, a pool that waits instead of failing, no retries of its own.
+    Works with redis-py 5.3 to 8: RESP2 on all of them, a pool that waits instead of failing, and no retries of its
+    own, because only we know which scripts may run twice.
     """
     pool: aioredis.BlockingConnectionPool = aioredis.BlockingConnectionPool.from_url(
         url,
-        max_connections=connections,
+        max_connections=1 if doorkeeper else connections,
         timeout=timeout_s,
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,
@@ -23,5 +48,6 @@ def connect(url: str, *, timeout_s: float, connections: int = CONNECTIONS) -> "a
         retry_on_error=[],
         decode_responses=False,
         health_check_interval=0,
+        redis_connect_func=doorkeeper.greet if doorkeeper else None,
     )
     return aioredis.Redis.from_pool(pool)

@@ -8,7 +8,8 @@
 | `extra:<key>` | string | JSON: the producer's callback_data and trace, where given |
 | `sending`, `uncertain`, `expiry`, `dead` | zset | key -> end of lease, when to decide, end of its time, when it died |
 | `parked`, `parked:<scope>` | set, zset | scopes with parked messages; key -> when it was due |
-| `gate:<number>` | hash | owner, tokens and their time, last claim and its batch, block, doubts, probe |
+| `gate:<number>` | hash | owner, tokens and their time, last claim, block, doubts, probe |
+| `batch:<number>:<owner>` | string | sequence and keys of the owner's last claim that brought any, for a minute |
 | `due` | zset | number -> when it needs serving, or the end of its lease |
 | `stops` | hash | scope -> JSON: action, reason, by, since, until |
 | `numbers` | hash | number -> JSON: name, rate, waba |
@@ -48,6 +49,10 @@ class Keys:
     def gate(self, number: str) -> str:
         """Name a number's gate."""
         return f"{self.prefix}gate:{number}"
+
+    def batch(self, number: str, owner: str) -> str:
+        """Name what an owner's last claim brought."""
+        return f"{self.prefix}batch:{number}:{owner}"
 
     def serves(self, process: str) -> str:
         """Name the set of numbers that a process can serve."""

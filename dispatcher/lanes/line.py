@@ -20,6 +20,8 @@ from dispatcher.lanes.script import Script
 Argument = str | bytes | int | float
 
 _CALLS_A_PIPELINE = 100
+# What a script or command says of data it cannot work on; other refusals (READONLY, MISCONF, LOADING) pass by themselves.
+_BROKEN = ("WRONGTYPE", "user_script", "Error running script", "value is not", "wrong number of arguments")
 
 
 @dataclass(slots=True)
@@ -42,8 +44,8 @@ def translate(exc: Exception) -> errors.QueueUnavailable:
     text = str(exc)
     if isinstance(exc, exceptions.OutOfMemoryError) or "OOM command not allowed" in text:
         return errors.QueueFull("Redis is full: it takes nothing new until something is settled or maxmemory is raised")
-    if isinstance(exc, exceptions.ResponseError):
-        return errors.QueueUnavailable(f"Redis refused: {text[:200]}")
+    if isinstance(exc, exceptions.ResponseError) and text.startswith(_BROKEN):
+        return errors.QueueBroken(f"Redis refused: {text[:200]}")
     return errors.QueueUnavailable(f"Redis is away: {type(exc).__name__}")
 
 
@@ -68,13 +70,16 @@ class Line:
         return await self._ask(_Call(command, None))
 
     async def _ask(self, call: _Call) -> Any:
+        # here, so that what cannot be encoded is its caller's error alone
+        name, *arguments = call.command
+        call.command = (name, *(part.encode() if isinstance(part, str) else part for part in arguments))
         self._waiting.append(call)
         if self._talking is None:
             self._talking = asyncio.create_task(self._talk())
         return await call.reply
 
-    async def aclose(self) -> None:
-        """Wait for what is under way."""
+    async def idle(self) -> None:
+        """Wait until everything that was asked is answered."""
         while self._talking is not None:
             await asyncio.wait([self._talking])
 

@@ -1,6 +1,7 @@
 """One message as Redis knows it, for people and programs that ask how it stands."""
 
 import json
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -30,36 +31,39 @@ class Record:
 
 def record(key: str, reply: bytes) -> Record:
     """Read the answer of `look.lua`."""
-    found = json.loads(reply)
+    found = json.loads(reply.decode(errors="replace"))
     fields: dict[str, str] = found["record"]
     waiting = found.get("waiting")
     cause = waiting_for(waiting, fields, int(found["now"])) if waiting else fields.get("cause", "")
+    state = fields.get("state", "dead")
+    if cause == "expired":
+        state, cause = cause, ""  # from the second on; the books follow
     priority = fields.get("priority", "")
     return Record(
         key=key,
-        state=fields.get("state", "dead"),
+        state=state,
         cause=cause,
         number=fields.get("number", ""),
         priority=PRIORITY_WORDS[int(priority)] if priority in {"0", "1", "2"} else "",
         recipient=fields.get("to", ""),
-        attempts=int(fields.get("attempts") or 0),
+        attempts=round(_number(fields.get("attempts")) or 0),
         wamid=fields.get("wamid", ""),
         error=fields.get("error", ""),
-        enqueued_at=_time(fields.get("enqueued")),
-        due_at=_time(waiting["place"] if waiting else fields.get("due")),
-        claimed_at=_time(fields.get("claimed")),
-        settled_at=_time(fields.get("settled")),
-        expires_at=_time(fields.get("expires")),
+        enqueued_at=moment(fields.get("enqueued")),
+        due_at=moment(waiting["place"] if waiting else fields.get("due")),
+        claimed_at=moment(fields.get("claimed")),
+        settled_at=moment(fields.get("settled")),
+        expires_at=moment(fields.get("expires")),
     )
 
 
 def waiting_for(waiting: dict[str, Any], fields: dict[str, str], now_us: int) -> str:
     """Name what a queued message waits for; what a person must do something about comes first."""
     place_us = float(waiting["place"])
-    if waiting["stopped"]:
-        return f"stopped:{waiting['stopped']}"
     if float(fields["expires"]) <= now_us:
         return "expired"
+    if waiting["stopped"]:
+        return f"stopped:{waiting['stopped']}"
     if place_us > now_us:
         return "pair" if fields.get("error", "").startswith("131056") else "not_before"
     if not waiting["served"]:
@@ -69,5 +73,27 @@ def waiting_for(waiting: dict[str, Any], fields: dict[str, str], now_us: int) ->
     return "rate"
 
 
-def _time(us: str | None) -> datetime | None:
-    return datetime.fromtimestamp(float(us) / 1_000_000, UTC) if us else None
+def moment(us: object) -> datetime | None:
+    """Read a time in µs; None where there is none, or nonsense."""
+    number = _number(us)
+    try:
+        return datetime.fromtimestamp(number / 1_000_000, UTC) if number else None
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def read_object(row: bytes) -> dict[str, Any]:
+    """Read a JSON object; empty where it cannot be read."""
+    try:
+        found = json.loads(row)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _number(given: object) -> float | None:
+    try:
+        number = float(str(given))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from dispatcher import errors
 from dispatcher.lanes.keys import Keys
 from dispatcher.lanes.line import Argument, Line
+from dispatcher.lanes.record import read_object
+from dispatcher.lanes.script import script
 
 # A number published by a new worker is known to every producer after this time at the latest.
 _FRESH_S = 5.0
+_PUBLISHED_A_CALL = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +42,15 @@ class Registry:
         for number in numbers:
             entry = {"name": number.name, "rate": number.rate_per_s, "waba": number.waba_id}
             row += [number.id, json.dumps(entry)]
-        if row:
-            await self._line.command("HSET", self._keys("numbers"), *row)
+        for at in range(0, len(row), _PUBLISHED_A_CALL):
+            await self._line.call(script("publish"), (self._keys("numbers"),), row[at : at + _PUBLISHED_A_CALL])
         self._read_at = float("-inf")
 
     async def all(self) -> list[Registered]:
         """List the numbers of the cell by id."""
         raw = await self._line.command("HGETALL", self._keys("numbers"))
         rows = raw if isinstance(raw, dict) else dict(zip(raw[::2], raw[1::2], strict=True))
-        found = [_registered(number.decode(), json.loads(entry)) for number, entry in sorted(rows.items())]
+        found = [_registered(number.decode(errors="replace"), entry) for number, entry in sorted(rows.items())]
         self._known = {number.name: number for number in found if number.name} | {n.id: n for n in found}
         self._read_at = time.monotonic()
         return found
@@ -71,7 +74,8 @@ class Registry:
         raise errors.UnknownNumber("number", f"{named} is not a number of cell {self._keys.cell}{hint}")
 
 
-def _registered(number: str, entry: dict[str, object]) -> Registered:
+def _registered(number: str, row: bytes) -> Registered:
+    entry = read_object(row)  # a row that cannot be read still is a number
     rate = entry.get("rate")
     return Registered(
         number, str(entry.get("name", "")), float(rate) if isinstance(rate, int | float) else 0.0,

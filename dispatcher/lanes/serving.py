@@ -106,6 +106,7 @@ class Tended:
     lapsed: int
     expired: int
     held: int
+    lost: int = 0
 
 
 class Serving:
@@ -131,7 +132,10 @@ class Serving:
     async def claim(self, asking: Asking) -> Batch:
         """Move what may be sent now to `sending`; the same owner and sequence get the same batch again."""
         keys = self._keys
-        names = (keys("due"), keys.gate(asking.number), keys("stops"), keys("sending"), *keys.lanes(asking.number))
+        names = (
+            keys("due"), keys.gate(asking.number), keys("stops"), keys("sending"), *keys.lanes(asking.number),
+            keys.batch(asking.number, asking.owner),
+        )  # fmt: skip
         room = asking.room
         args = (
             keys.prefix, asking.number, asking.owner, asking.sequence, bucket_size(asking.rate_per_s),

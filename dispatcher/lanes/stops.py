@@ -5,13 +5,15 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from dispatcher import errors
 from dispatcher.lanes.keys import Keys
 from dispatcher.lanes.line import Line
+from dispatcher.lanes.record import moment, read_object
 from dispatcher.lanes.script import script
 from dispatcher.lanes.terms import Terms
+from dispatcher.message import label
 
 _SCOPES = {
     "all": re.compile(r"all"),
@@ -56,17 +58,17 @@ class Stops:
         check(stop)
         until = round(stop.until.timestamp() * 1_000_000) if stop.until else 0
         row = json.dumps({"action": stop.action, "reason": stop.reason, "by": stop.by, "until": until})
-        await self._line.call(script("stop"), (self._keys("stops"),), (stop.scope, row))
+        await self._line.call(script("stop"), (self._keys("stops"),), (as_kept(stop.scope), row))
 
     async def all(self) -> list[Stop]:
         """List the stops by scope, also those whose time has run out."""
         raw = await self._line.command("HGETALL", self._keys("stops"))
         rows = raw if isinstance(raw, dict) else dict(zip(raw[::2], raw[1::2], strict=True))
-        return [_stop(scope.decode(), json.loads(row)) for scope, row in sorted(rows.items())]
+        return [_stop(scope.decode(errors="replace"), row) for scope, row in sorted(rows.items())]
 
     async def lift(self, scope: str, numbers: Sequence[str]) -> bool:
         """Take a stop away and wake the numbers it held, of those given; False if there was none."""
-        lifted = bool(await self._line.command("HDEL", self._keys("stops"), scope))
+        lifted = bool(await self._line.command("HDEL", self._keys("stops"), as_kept(scope)))
         for at in range(0, len(numbers), _WOKEN_A_CALL):
             args = (self._keys.prefix, *numbers[at : at + _WOKEN_A_CALL])
             await self._line.call(script("wake"), (self._keys("due"),), args)
@@ -81,6 +83,15 @@ class Stops:
         return bool(reply[2])
 
 
+def as_kept(scope: str) -> str:
+    """Return the scope with a long name as messages carry it, so that it meets them."""
+    kind, _, named = scope.partition(":")
+    if kind == "template":
+        waba_id, _, name = named.partition(":")
+        return f"template:{waba_id}:{label(name)}"
+    return f"campaign:{label(named)}" if kind == "campaign" else scope
+
+
 def check(stop: Stop) -> None:
     """Refuse a scope or action that is none, naming the nearest.
 
@@ -92,15 +103,15 @@ def check(stop: Stop) -> None:
     kind = stop.scope.partition(":")[0]
     if kind not in _SCOPES:
         near = difflib.get_close_matches(kind, _SCOPES, n=1)
-        hint = f", did you mean {near[0]}?" if near else ""
+        hint = f", did you mean {near[0]}?" if near else "."
         raise errors.Refused("scope", f'"{stop.scope}" is none{hint} Scopes are {_FORMS}')
     if not _SCOPES[kind].fullmatch(stop.scope):
         raise errors.Refused("scope", f'"{stop.scope}" is not complete. Scopes are {_FORMS}')
 
 
-def _stop(scope: str, row: dict[str, object]) -> Stop:
-    def at(name: str) -> datetime | None:
-        us = row.get(name)
-        return datetime.fromtimestamp(us / 1_000_000, UTC) if isinstance(us, int | float) and us else None
-
-    return Stop(scope, str(row["action"]), str(row["reason"]), str(row["by"]), at("since"), at("until"))
+def _stop(scope: str, row: bytes) -> Stop:
+    """Read a row; one that cannot be read holds, as the scripts see it."""
+    found = read_object(row)
+    action = "cancel" if found.get("action") == "cancel" else "hold"
+    reason = str(found.get("reason", "" if found else "unreadable"))
+    return Stop(scope, action, reason, str(found.get("by", "")), moment(found.get("since")), moment(found.get("until")))

@@ -2,6 +2,7 @@
 -- cancelled or lost. The only script that moves `due` back, after a look at all lanes (R2).
 --
 -- KEYS  1 due  2 the number's gate  3 stops  4 sending  5-7 its lanes: urgent, normal, bulk
+--       8 the last batch that this owner claimed of the number
 -- ARGV  1 prefix  2 number  3 owner  4 sequence of this claim  5 bucket size (messages)  6 refill (messages/s)
 --       7-9 room left for urgent, normal, bulk  10 number lease (µs)  11-13 message lease by lane (µs)
 --       14 WABA or ''  15 fingerprint of the token  16 terms (JSON: kept, body, dead, events in ms)
@@ -9,12 +10,15 @@
 --         how many were expired, cancelled, lost, parked,
 --         then 8 a message: key, claim, priority, recipient, fingerprint, due (µs), attempts, body
 --
--- The same owner and sequence get the same batch again: a lost reply orphans nothing.
+-- The same owner and sequence get the same batch again, also when the number is somebody else's by now: a lost reply
+-- orphans nothing. An earlier sequence gets nothing: it is an echo, whose reply nobody hears.
 
+local KEY = '^[%w._:@/+=-]+$' -- nothing else can have come from a producer
 local MOST = 200            -- messages examined a call
 local PATIENCE = 50000      -- µs an owner waits before it gives the number back (R4)
 local PROBE = 5000000       -- µs a half open gate waits for the answer to its one message
 local HELD = 30000000       -- µs until a held lane is looked at again, should nobody wake it
+local ECHO = 60000          -- ms that a batch is remembered; no worker asks again for so long
 
 redis.call('ZREM', KEYS[1], '')
 local prefix, number, owner = ARGV[1], ARGV[2], ARGV[3]
@@ -22,17 +26,16 @@ local bucket, refill = tonumber(ARGV[5]), tonumber(ARGV[6])
 local terms = cjson.decode(ARGV[16])
 local now = clock()
 
-local values = redis.call('HMGET', KEYS[2], 'owner', 'claimer', 'tokens', 'at', 'until', 'why', 'credential', 'streak',
-  'probe')
-local gate = {owner = values[1], claimer = values[2], tokens = tonumber(values[3] or bucket),
-  at = tonumber(values[4] or now), till = tonumber(values[5] or 0), why = values[6], credential = values[7],
-  streak = tonumber(values[8] or 0), probe = tonumber(values[9] or 0)}
+local values = gate_fields(KEYS[2], 'owner', 'claimer', 'tokens', 'at', 'until', 'why', 'credential', 'streak', 'probe')
+local gate = {owner = values[1], claimer = values[2] or '', tokens = math.max(0, num(values[3], bucket)),
+  at = num(values[4], now), till = num(values[5], 0), why = values[6], credential = values[7],
+  streak = num(values[8], 0), probe = num(values[9], 0)}
 
 local settled = {expired = 0, cancelled = 0, lost = 0, parked = 0}
 local reply = {}
 local function hand_out(key, message, body)
   for _, value in ipairs({key, message.claim, message.priority, message.to or '', message.fingerprint or '',
-    message.due, message.attempts or '0', body}) do
+    message.due, message.attempts, body}) do
     reply[#reply + 1] = value
   end
 end
@@ -43,18 +46,26 @@ local function answer(word, wait)
   return head
 end
 
-local claimer = owner .. ' ' .. ARGV[4]
-if gate.claimer == claimer then
-  for key, claim in redis.call('HGET', KEYS[2], 'batch'):gmatch('(%S+) (%d+)') do
-    local message = read(prefix, key)
-    local body = redis.call('GET', prefix .. 'body:' .. key)
-    if message and message.state == 'sending' and message.claim == claim and body then
+local function body_of(key)
+  local body = redis.pcall('GET', prefix .. 'body:' .. key)
+  return type(body) == 'string' and body
+end
+
+local standing = gate.owner == owner and 'kept' or gate.owner and 'lost' or 'released'
+local sequence, last = redis.call('GET', KEYS[8]), nil
+if sequence then sequence, last = sequence:match('^(%d+) (.*)$') end
+if sequence == ARGV[4] then
+  for key, claim in last:gmatch('(%S+) (%d+)') do
+    local message, body = read(prefix, key), body_of(key)
+    if message and not message.broken and message.state == 'sending' and message.claim == claim and body then
       hand_out(key, message, body)
     end
   end
-  return answer(gate.owner == owner and 'kept' or 'released', 0)
+  return answer(standing, 0)
 end
-if gate.owner ~= owner then return answer('lost', 0) end
+if standing ~= 'kept' then return answer('lost', 0) end
+local claimer, claimed_last = gate.claimer:match('^(.*) (%d+)$')
+if claimer == owner and tonumber(ARGV[4]) <= tonumber(claimed_last) then return answer(standing, 0) end
 
 -- what the gate allows
 local elapsed = math.max(0, now - gate.at) -- a clock that steps back refills nothing
@@ -115,26 +126,24 @@ local function put_aside(key, message, lane)
     settled.parked = settled.parked + 1
     redis.call('SADD', prefix .. 'parked', scope)
     redis.call('ZADD', prefix .. 'parked:' .. scope, message.due, key)
-    redis.call('HSET', prefix .. 'msg:' .. key, 'parked', scope)
+    redis.call('HSET', prefix .. 'msg:' .. key, 'parked', scope:match('^template:[^:]*') or 'campaign')
   end
   return action ~= nil
-end
-
-local function lose(key, message, lane)
-  settled.lost = settled.lost + 1
-  message.cause, message.state = 'lost', nil
-  message.number, message.priority = number, tostring(lane - 1)
-  settle(prefix, key, message, 'dead', now, terms)
 end
 
 local claimed, leases, batch = 0, {}, {}
 local function claim(key, lane)
   local message = read(prefix, key)
   if message and not message.broken and message.state ~= 'queued' then return end -- a stray: it is elsewhere
-  local body = message and not message.broken and redis.call('GET', prefix .. 'body:' .. key)
-  if not body then return lose(key, message or {}, lane) end
+  local body = message and not message.broken and key:match(KEY) and body_of(key)
+  if not body then
+    settled.lost = settled.lost + 1
+    message = message or {broken = true}
+    message.number, message.priority = number, tostring(lane - 1)
+    return lose(prefix, key, message, now, terms)
+  end
   if put_aside(key, message, lane) then return end
-  message.claim = int((tonumber(message.claim) or 0) + 1)
+  message.claim = int((message.claim or 0) + 1)
   redis.call('HSET', prefix .. 'msg:' .. key, 'state', 'sending', 'claim', message.claim, 'claimed', int(now))
   leases[#leases + 1] = int(now + ARGV[10 + lane])
   leases[#leases + 1] = key
@@ -160,14 +169,15 @@ end
 
 if claimed > 0 then
   redis.call('ZADD', KEYS[4], unpack(leases))
+  redis.call('SET', KEYS[8], ARGV[4] .. ' ' .. table.concat(batch, ' '), 'PX', ECHO)
   gate.tokens = gate.tokens - claimed
   if half_open then
     gate.probe = now + PROBE
     blocked_till = gate.probe
   end
 end
-redis.call('HSET', KEYS[2], 'tokens', string.format('%.6f', gate.tokens), 'at', int(now), 'claimer', claimer,
-  'batch', table.concat(batch, ' '), 'probe', int(gate.probe))
+redis.call('HSET', KEYS[2], 'tokens', string.format('%.6f', gate.tokens), 'at', int(now), 'claimer', owner .. ' ' .. ARGV[4],
+  'probe', int(gate.probe), 'token', ARGV[15])
 
 -- when the number needs serving next
 local next_look = math.huge

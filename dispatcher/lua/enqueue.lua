@@ -18,7 +18,7 @@ for at = 2, #ARGV, 14 do
     -- an empty fingerprint is that of a message whose record was lost and came back with its acceptance
     local same = not known.fingerprint or known.fingerprint == fingerprint
     replies[#replies + 1] = same and 'duplicate' or 'conflict'
-    replies[#replies + 1] = known.state or 'dead'
+    replies[#replies + 1] = known.broken and 'dead' or known.state
   else
     redis.call('SET', prefix .. 'body:' .. key, ARGV[at + 12])
     -- one µs apart, so that messages of one call keep their order
@@ -40,9 +40,10 @@ for at = 2, #ARGV, 14 do
       record[#record + 1] = 'extra'
       record[#record + 1] = '1'
     end
-    redis.call(unpack(record))
+    -- the record last: should its lane be no lane, then the key is not known and the next try is refused as well
     redis.call('ZADD', prefix .. 'lane:' .. number .. ':' .. ARGV[at + 3], int(due), key)
     redis.call('ZADD', KEYS[2], int(expires), key)
+    redis.call(unpack(record))
     first_due[number] = math.min(first_due[number] or due, due)
     replies[#replies + 1] = 'queued'
     replies[#replies + 1] = 'queued'

@@ -16,12 +16,15 @@ if message.broken or message.state ~= 'queued' then return cjson.encode(found) e
 
 local number = message.number
 local entry = redis.call('HGET', KEYS[2], number)
-local waba = entry and cjson.decode(entry).waba or ''
+local readable, row = pcall(cjson.decode, entry or '')
+local waba = readable and type(row) == 'table' and type(row.waba) == 'string' and row.waba or ''
 local scopes = {'all', 'number:' .. number, 'waba:' .. waba,
   'lane:' .. number .. ':' .. ({'urgent', 'normal', 'bulk'})[message.priority + 1]}
+local gate = gate_fields(prefix .. 'gate:' .. number, 'until', 'probe', 'streak', 'why', 'token')
+if gate[5] then scopes[#scopes + 1] = 'credential:' .. gate[5] end -- of the last who asked for messages
 if message.template then scopes[#scopes + 1] = 'template:' .. waba .. ':' .. message.template end
 if message.campaign then scopes[#scopes + 1] = 'campaign:' .. message.campaign end
-local stopped = message.parked or ''
+local stopped = message.parked and scope_of(message) or ''
 for _, scope in ipairs(scopes) do
   if stopped == '' and binding(redis.call('HGET', KEYS[1], scope), now) then stopped = scope end
 end
@@ -31,8 +34,8 @@ for _, process in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], int(now - ARGV[3])
   served = served or redis.call('SISMEMBER', prefix .. 'serves:' .. process, number) == 1
 end
 
-local gate = redis.call('HMGET', prefix .. 'gate:' .. number, 'until', 'why', 'streak')
+local till = num(gate[3], 0) > 0 and math.max(num(gate[1], 0), num(gate[2], 0)) or 0
 found.waiting = {
   place = redis.call('ZSCORE', lane_of(prefix, message), key) or message.due,
-  till = tonumber(gate[3] or 0) > 0 and gate[1] or '0', why = gate[2] or '', stopped = stopped, served = served}
+  till = int(till), why = gate[4] or '', stopped = stopped, served = served}
 return cjson.encode(found)

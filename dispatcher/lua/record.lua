@@ -11,6 +11,11 @@ local FIELDS = {'state', 'number', 'to', 'priority', 'template', 'category', 'ca
 local PACKED = {'state', 'fingerprint', 'cause', 'number', 'to', 'priority', 'template', 'category', 'campaign',
   'claim', 'attempts', 'enqueued', 'due', 'claimed', 'settled', 'wamid', 'error', 'extra'}
 
+local LIVE = {queued = true, sending = true, uncertain = true}
+local SETTLED = {accepted = true, sent = true, delivered = true, read = true, played = true, expired = true,
+  cancelled = true, suppressed = true, dead = true}
+local LANES = {['0'] = true, ['1'] = true, ['2'] = true}
+
 local function clock()
   local time = redis.call('TIME')
   return time[1] * 1000000 + time[2]
@@ -19,6 +24,13 @@ end
 -- Lua's own conversion keeps 14 digits, a time in µs has 16
 local function int(number)
   return string.format('%.0f', number)
+end
+
+-- What arithmetic and scores can bear, else `default`: a field may hold anything after a repair by hand.
+local function num(value, default)
+  local number = tonumber(value)
+  if number and math.abs(number) < 1e17 then return number end
+  return default
 end
 
 local function unpacked(text)
@@ -36,9 +48,8 @@ local function read(prefix, key)
   local values = redis.pcall('HMGET', prefix .. 'msg:' .. key, unpack(FIELDS))
   if values.err then
     local text = redis.pcall('GET', prefix .. 'msg:' .. key)
-    if type(text) ~= 'string' then return {live = false, broken = true} end
-    local message = unpacked(text)
-    message.live = false
+    local message = type(text) == 'string' and unpacked(text) or {}
+    message.live, message.broken = false, not SETTLED[message.state]
     return message
   end
   local message, found = {live = true}, false
@@ -47,8 +58,14 @@ local function read(prefix, key)
     found = found or values[i]
   end
   if not found then return nil end
-  message.broken = not (message.state and message.number and tonumber(message.priority) and tonumber(message.due)
-    and tonumber(message.expires) and tonumber(message.enqueued))
+  -- without its claim number there is no fence
+  message.broken = not (LIVE[message.state] and message.number and LANES[message.priority] and num(message.due)
+    and num(message.expires) and num(message.enqueued) and num(message.claim or 0))
+  message.attempts = int(num(message.attempts, 0))
+  if not message.broken then
+    message.due, message.expires = int(num(message.due)), int(num(message.expires))
+    message.claim = message.claim and int(num(message.claim))
+  end
   return message
 end
 
@@ -56,16 +73,21 @@ local function lane_of(prefix, message)
   return prefix .. 'lane:' .. message.number .. ':' .. message.priority
 end
 
--- Out of every set that this state is listed in.
+-- The scope that a message is parked under. The record holds only what its labels do not say, so that the field stays
+-- under 64 bytes.
+local function scope_of(message)
+  return message.parked .. ':' .. (message[message.parked:match('^%a+')] or '')
+end
+
+-- Out of every set that this state is listed in; what cannot be used may be in any.
 local function leave(prefix, key, message)
-  if message.state == 'sending' or message.state == 'uncertain' then
-    redis.call('ZREM', prefix .. message.state, key)
-  elseif message.state == 'dead' then
-    redis.call('ZREM', prefix .. 'dead', key)
-  elseif message.parked then
-    redis.call('ZREM', prefix .. 'parked:' .. message.parked, key)
-  elseif message.number and message.priority then
-    redis.call('ZREM', lane_of(prefix, message), key)
+  local state = not message.broken and message.state
+  for _, set in ipairs({'sending', 'uncertain', 'dead'}) do
+    if state == set or not state then redis.call('ZREM', prefix .. set, key) end
+  end
+  if (state == 'queued' or not state) and message.number then
+    if message.parked then redis.call('ZREM', prefix .. 'parked:' .. scope_of(message), key) end
+    if LANES[message.priority] then redis.call('ZREM', lane_of(prefix, message), key) end
   end
   redis.call('ZREM', prefix .. 'expiry', key)
 end
@@ -78,9 +100,16 @@ local function tell(prefix, kind, key, message, now, terms)
     'attempt', message.attempts or '0', 'cause', message.cause or '', 'error', message.error or ''}
   if message.extra then
     entry[#entry + 1] = 'extra'
-    entry[#entry + 1] = redis.call('GET', prefix .. 'extra:' .. key) or ''
+    local extra = redis.pcall('GET', prefix .. 'extra:' .. key)
+    entry[#entry + 1] = type(extra) == 'string' and extra or ''
   end
   redis.call(unpack(entry))
+end
+
+local function pack(message)
+  local values = {}
+  for i, name in ipairs(PACKED) do values[i] = tostring(message[name] or ''):gsub('%c', ' ') end
+  return table.concat(values, '\t')
 end
 
 -- Settles a message for good: the record is packed, the body goes or stays for as long as it may be needed.
@@ -94,9 +123,7 @@ local function settle(prefix, key, message, state, now, terms)
     redis.call('ZADD', prefix .. 'dead', int(now), key)
   end
   message.state, message.settled = state, int(now)
-  local values = {}
-  for i, name in ipairs(PACKED) do values[i] = message[name] or '' end
-  redis.call('SET', prefix .. 'msg:' .. key, table.concat(values, '\t'), 'PX', kept)
+  redis.call('SET', prefix .. 'msg:' .. key, pack(message), 'PX', kept)
   if body_kept > 0 then
     redis.call('PEXPIRE', prefix .. 'body:' .. key, body_kept)
   else
@@ -104,6 +131,17 @@ local function settle(prefix, key, message, state, now, terms)
   end
   if message.extra then redis.call('PEXPIRE', prefix .. 'extra:' .. key, kept) end
   tell(prefix, state, key, message, now, terms)
+end
+
+-- Dead, because there is nothing to send: its record or its body is gone or cannot be read.
+local function lose(prefix, key, message, now, terms)
+  if not message or message.broken then
+    local known = message or {}
+    message = {broken = true, number = known.number, priority = LANES[known.priority] and known.priority,
+      fingerprint = known.fingerprint, parked = known.parked}
+  end
+  message.cause = 'lost'
+  settle(prefix, key, message, 'dead', now, terms)
 end
 
 -- Back into its lane, due at `due`.
@@ -116,18 +154,28 @@ end
 
 -- R1: makes the number due at `at`, unless an owner is alive, who will look within 50 ms.
 local function wake(prefix, number, at, now)
-  if redis.call('HGET', prefix .. 'gate:' .. number, 'owner') then
+  if type(redis.pcall('HGET', prefix .. 'gate:' .. number, 'owner')) == 'string' then
     local lease = redis.call('ZSCORE', prefix .. 'due', number)
     if lease and tonumber(lease) > now then return end
   end
   redis.call('ZADD', prefix .. 'due', 'LT', int(at), number)
 end
 
--- The action of a stop that binds now, and until when (0: until it is lifted); nil where there is none.
+-- The action of a stop that binds now, and until when (0: until it is lifted); nil where there is none. A row that
+-- cannot be read holds: somebody wanted a stop.
 local function binding(row, now)
   if not row then return nil end
-  local stop = cjson.decode(row)
-  local till = tonumber(stop['until']) or 0
+  local readable, stop = pcall(cjson.decode, row)
+  if not readable or type(stop) ~= 'table' then return 'hold', 0 end
+  local till = num(stop['until'], 0)
   if till > 0 and till <= now then return nil end
-  return stop.action, till
+  return stop.action == 'cancel' and 'cancel' or 'hold', till
+end
+
+-- Fields of a number's gate. What is no hash there is nothing of ours and goes, or it would block the number for good.
+local function gate_fields(key, ...)
+  local values = redis.pcall('HMGET', key, ...)
+  if not values.err then return values end
+  redis.call('DEL', key)
+  return {}
 end

@@ -19,9 +19,9 @@ local gates = {}
 local function gate_of(number)
   local gate = gates[number]
   if not gate then
-    local values = redis.call('HMGET', prefix .. 'gate:' .. number, 'until', 'streak', 'doubts', 'closed', 'probe')
-    gate = {till = tonumber(values[1] or 0), streak = tonumber(values[2] or 0), doubts = tonumber(values[3] or 0),
-      closed = tonumber(values[4] or 0), probe = tonumber(values[5] or 0)}
+    local values = gate_fields(prefix .. 'gate:' .. number, 'until', 'streak', 'doubts', 'closed', 'probe')
+    gate = {till = num(values[1], 0), streak = num(values[2], 0), doubts = num(values[3], 0),
+      closed = num(values[4], 0), probe = num(values[5], 0)}
     gates[number] = gate
   end
   return gate
@@ -33,14 +33,15 @@ local function close(gate, entry)
   gate.why, gate.credential, gate.changed = entry.why, entry.credential, true
 end
 
--- An answer to a claim from before the last closing says nothing about the gate as it is now.
-local function turn(entry)
+-- An answer to a claim from before the last closing says nothing about the gate as it is now, and a doubt that is
+-- settled again is no second one.
+local function turn(entry, word)
   local gate = gate_of(entry.number)
   if entry.claimed <= gate.closed then return end
   if gate.probe > 0 then gate.probe, gate.changed, gate.wake = 0, true, true end
   if entry.gate == 'close' then
     close(gate, entry)
-  elseif entry.gate == 'doubt' then
+  elseif entry.gate == 'doubt' and word ~= '' then
     gate.doubts, gate.changed = gate.doubts + 1, true
     if gate.streak > 0 or gate.doubts >= DOUBTS then close(gate, entry) end
   elseif entry.gate == 'open' and (gate.streak > 0 or gate.doubts > 0) then
@@ -49,18 +50,31 @@ local function turn(entry)
   end
 end
 
+-- Accepted twice. The record keeps the second id as its cause, so that settling this again tells nothing new.
+local function duplicate(entry, message)
+  if message.wamid == entry.value or message.cause == entry.value then return '' end
+  local first = message.wamid
+  message.cause = entry.value
+  redis.call('SET', prefix .. 'msg:' .. entry.key, pack(message), 'KEEPTTL')
+  message.cause, message.wamid = first, entry.value -- both ids are named
+  tell(prefix, 'duplicate', entry.key, message, now, terms)
+  return 'duplicate'
+end
+
 local function accepted(entry, message)
   if not message or message.broken then
     -- the record was lost with a part of Redis: what is known is written down, so that the key stays used
-    message = {number = entry.number, priority = entry.priority, to = entry.to, fingerprint = entry.fingerprint,
-      claim = entry.claim, enqueued = int(entry.claimed), due = int(entry.claimed)}
+    message = {broken = true, number = entry.number, priority = entry.priority, to = entry.to,
+      fingerprint = entry.fingerprint, enqueued = int(entry.claimed), due = int(entry.claimed), state = 'sending',
+      claim = entry.claim}
   elseif message.wamid then
-    if message.wamid == entry.value then return '' end
-    message.cause, message.wamid = message.wamid, entry.value -- both ids are named
-    tell(prefix, 'duplicate', entry.key, message, now, terms)
-    return 'duplicate'
+    return duplicate(entry, message)
   end
-  message.attempts = int((tonumber(message.attempts) or 0) + 1)
+  -- a claim that ended otherwise before has cost its attempt then
+  local behind = num(entry.claim, 0) - num(message.claim, 0)
+  if behind > 0 or behind == 0 and message.state == 'sending' then
+    message.attempts = int(num(message.attempts, 0) + 1)
+  end
   message.wamid, message.cause, message.error = entry.value, nil, nil
   message.claimed = message.claimed or int(entry.claimed)
   settle(prefix, entry.key, message, 'accepted', now, terms)
@@ -86,10 +100,15 @@ local function back(entry, message, due)
   return 'queued'
 end
 
+-- One POST costs one attempt, also if its lease had ended before.
+local function attempt(message)
+  if message.state == 'sending' then message.attempts = int(message.attempts + 1) end
+end
+
 local handlers = {}
 
 function handlers.retry(entry, message)
-  message.attempts = int(message.attempts + 1)
+  attempt(message)
   local tries = terms.tries[message.priority + 1]
   if tries > 0 and message.attempts + 0 >= tries then return dead(entry, message, 'exhausted') end
   local state = back(entry, message, now + entry.value)
@@ -111,13 +130,14 @@ function handlers.release(entry, message)
 end
 
 function handlers.reject(entry, message)
-  message.attempts = int(message.attempts + 1)
+  attempt(message)
   return dead(entry, message, 'rejected')
 end
 
 function handlers.uncertain(entry, message)
   if message.state == 'uncertain' then return '' end
-  message.attempts, message.error = int(message.attempts + 1), entry.error
+  attempt(message)
+  message.error = entry.error
   redis.call('ZREM', KEYS[2], entry.key)
   redis.call('ZADD', KEYS[3], int(now + terms.window[message.priority + 1] * 1000), entry.key)
   redis.call('HSET', prefix .. 'msg:' .. entry.key, 'state', 'uncertain', 'attempts', message.attempts,
@@ -128,7 +148,7 @@ end
 
 -- A living worker has it in flight, but Redis was rolled back to before the claim.
 local function fly(entry, message)
-  if message.state ~= 'queued' or (tonumber(message.claim) or 0) > tonumber(entry.claim) then return '' end
+  if message.state ~= 'queued' or (message.claim or 0) - entry.claim > 0 then return '' end
   leave(prefix, entry.key, message)
   redis.call('HDEL', prefix .. 'msg:' .. entry.key, 'parked')
   redis.call('HSET', prefix .. 'msg:' .. entry.key, 'state', 'sending', 'claim', entry.claim)
@@ -144,7 +164,6 @@ local function apply(entry)
   if entry.outcome == 'flying' then return fly(entry, message) end
   local fenced = (message.state == 'sending' or message.state == 'uncertain') and message.claim == entry.claim
   if not fenced then return '' end
-  message.attempts = message.attempts or '0'
   return handlers[entry.outcome](entry, message)
 end
 
@@ -155,7 +174,7 @@ for at = 3, #ARGV, 14 do
     value = ARGV[at + 8], error = ARGV[at + 9], gate = ARGV[at + 10], gate_for = tonumber(ARGV[at + 11]) or 0,
     why = ARGV[at + 12], credential = ARGV[at + 13]}
   words[#words + 1] = apply(entry)
-  turn(entry)
+  turn(entry, words[#words])
 end
 
 for number, gate in pairs(gates) do

@@ -10,6 +10,7 @@ local ready = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', int(now), 'LIMIT', AR
 local taken = {#ready}
 for _, number in ipairs(ready) do
   if redis.call('SISMEMBER', KEYS[2], number) == 1 then
+    gate_fields(ARGV[1] .. 'gate:' .. number, 'owner')
     redis.call('HSET', ARGV[1] .. 'gate:' .. number, 'owner', ARGV[2])
     redis.call('ZADD', KEYS[1], int(now + ARGV[3]), number)
     taken[#taken + 1] = number

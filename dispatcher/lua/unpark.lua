@@ -18,7 +18,9 @@ for _, scope in ipairs(redis.call('SMEMBERS', KEYS[1])) do
     for _, key in ipairs(keys) do
       local message = read(prefix, key)
       redis.call('ZREM', prefix .. 'parked:' .. scope, key)
-      if message and message.live and not message.broken and message.state == 'queued' then
+      if not message or message.broken then
+        lose(prefix, key, message, now, terms)
+      elseif message.state == 'queued' then
         if action == 'cancel' then
           message.cause = 'stop'
           settle(prefix, key, message, 'cancelled', now, terms)

@@ -1,0 +1,174 @@
+"""The composition root: builds a worker process from settings, and runs it until it is told to stop."""
+
+import asyncio
+import os
+import secrets
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+
+from dispatcher import logs
+from dispatcher.client import Dispatcher
+from dispatcher.delivery import Delivery, Limits, Means
+from dispatcher.flights import Flights
+from dispatcher.graph import Graph
+from dispatcher.intake import Intake
+from dispatcher.journal import Journal
+from dispatcher.lanes import fitness
+from dispatcher.lanes.chores import Chores
+from dispatcher.lanes.connection import Doorkeeper, connect
+from dispatcher.lanes.keys import Keys
+from dispatcher.lanes.line import Line
+from dispatcher.lanes.registry import Registry
+from dispatcher.lanes.serving import US, Leases, Serving
+from dispatcher.lanes.stops import Stops
+from dispatcher.lanes.terms import Terms
+from dispatcher.load import Load
+from dispatcher.message import Message, Ticket
+from dispatcher.numbersfile import NumbersFile
+from dispatcher.priority import Priority
+from dispatcher.recovery import Recovery
+from dispatcher.roster import Roster
+from dispatcher.settings import Settings
+from dispatcher.settler import Settler
+from dispatcher.telemetry import Metrics, serve_metrics
+from dispatcher.worker import Books, Worker
+
+
+def clock() -> float:
+    """Return seconds that go on while the machine sleeps, and never step."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def process_name() -> str:
+    """Return a name that no other process has or will have."""
+    return f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """A worker process, put together."""
+
+    worker: Worker
+    intake: Intake
+    roster: Roster
+    recovery: Recovery
+    line: Line
+    journal: Journal
+    dispatcher: Dispatcher
+    chores: Chores
+
+    def stop(self) -> None:
+        """Begin to end: nothing more is taken."""
+        self.worker.stop()
+        self.intake.stop()
+
+    async def run(self) -> None:
+        """Serve until stopped.
+
+        Raises:
+            SettingsError: this Redis is not fit to keep messages.
+        """
+        await self.recovery.patiently(self._check)
+        chores = {"trim_events": self.chores.trim_events, "forget_dead": self.chores.forget_dead}
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.worker.run())
+            group.create_task(self.intake.run(self._send, chores, self.journal))
+
+    async def _check(self) -> None:
+        for warning in await fitness.check(self.line):
+            self.journal.warned(warning)
+
+    async def _send(self, given: object, default_key: str) -> Ticket:
+        return await self.dispatcher.send(Message.parse(given, default_key))
+
+
+@asynccontextmanager
+async def assembled(settings: Settings, numbers: NumbersFile, metrics: Metrics) -> AsyncIterator[App]:
+    """Put a worker process together; on leaving, its connections are closed."""
+    process, url = process_name(), settings.redis_url.get_secret_value()
+    journal = Journal(metrics, process)
+    keys, terms, lanes = Keys(settings.cell), _terms(settings), [settings.lane(priority) for priority in Priority]
+    doorkeeper = Doorkeeper()
+    redis = connect(url, timeout_s=settings.redis_timeout_s, doorkeeper=doorkeeper)
+    line = Line(redis, journal.round_trip)
+    leases = Leases(settings.number_lease_s, (lanes[0].message_lease_s, lanes[1].message_lease_s, lanes[2].message_lease_s))
+    serving, stops = Serving(line, keys, leases, terms), Stops(line, keys, terms)
+    flights = Flights(clock)
+
+    async def come_back() -> None:
+        await line.idle()
+        doorkeeper.allow()
+        await settler.tell_again(round(max(leases.messages_s) * US))
+        await line.command("PING")
+
+    recovery = Recovery(come_back, journal)
+    settler = Settler(serving, flights, journal.settled, recovery.trouble)
+    graph = Graph(url=settings.graph_url, version=settings.graph_version)
+    roster = Roster(numbers, journal)
+    means = Means(serving, graph, settler, flights, recovery, roster, clock)
+    limits = Limits(
+        settings.claim_to_post_s, (lanes[0].http_timeout_s, lanes[1].http_timeout_s, lanes[2].http_timeout_s), settings.room
+    )
+    delivery = Delivery(process, means, limits, journal)
+    books = Books(stops, Registry(line, keys), Load(journal.lagged))
+    worker = Worker(process, means, delivery, books, journal, settings.take_interval_s)
+    intake = Intake(url, settings.redis_timeout_s, keys.intake, keys("refused"), process)
+    async with Dispatcher.connect(url, cell=settings.cell, timeout_s=settings.redis_timeout_s) as dispatcher:
+        try:
+            yield App(
+                worker, intake, roster, recovery, line, journal, dispatcher, Chores(line, keys, settings.events_kept_s)
+            )
+        finally:
+            await recovery.aclose()
+            await line.idle()
+            await graph.aclose()
+            await redis.aclose()
+
+
+def _terms(settings: Settings) -> Terms:
+    return Terms(settings.events_kept_s, settings.uncertain_window_s, settings.uncertain_window_urgent_s)
+
+
+async def run(settings: Settings, numbers: NumbersFile) -> None:
+    """Run a worker process until SIGTERM or SIGINT; SIGHUP reads the numbers file again.
+
+    A second signal ends the process at once, as does a stop that takes longer than a POST may and 5 s more.
+
+    Raises:
+        SettingsError: the metrics port is taken, or this Redis is not fit to keep messages.
+    """
+    metrics = Metrics(CollectorRegistry())
+    server = serve_metrics(metrics, settings.metrics_port) if settings.metrics_port else None
+    try:
+        async with assembled(settings, numbers, metrics) as app:
+            _handle_signals(app, settings.stop_limit_s)
+            app.journal.said(logs.PROCESS_STARTED, numbers=len(app.roster.ids()), redis=settings.redis_address)
+            await app.run()
+            app.journal.said(logs.PROCESS_STOPPED)
+    finally:
+        if server is not None:
+            await asyncio.to_thread(server.close)
+
+
+def _handle_signals(app: App, stop_limit_s: float) -> None:
+    loop = asyncio.get_running_loop()
+    stopping = False
+
+    def stop(name: str) -> None:
+        nonlocal stopping
+        if stopping:
+            os._exit(1)  # asked twice: now
+        stopping = True
+        app.journal.said(logs.PROCESS_STOPPING, signal=name)
+        loop.call_later(stop_limit_s, os._exit, 1)
+        app.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number.name)
+    loop.add_signal_handler(signal.SIGHUP, app.roster.distrust)

@@ -1,0 +1,184 @@
+"""One number: claim, pace, post, judge, settle, until there is nothing more to do for it now."""
+
+import asyncio
+import itertools
+import random
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Protocol
+
+from dispatcher import errors
+from dispatcher.flights import Flight, Flights
+from dispatcher.graph import Graph
+from dispatcher.lanes.serving import Asking, Batch, Serving
+from dispatcher.numbersfile import Number
+from dispatcher.pacer import Pacer
+from dispatcher.policy.gate import Room, room
+from dispatcher.policy.judge import judge
+from dispatcher.policy.outcome import Lost, Reply, Verdict
+from dispatcher.recovery import Recovery
+from dispatcher.roster import Roster
+from dispatcher.settlement import released, settlement
+from dispatcher.settler import Settler
+
+# Fewer, larger claims: at 1,000 a second one brings 8 messages. A bucket holds 15 ms of rate, so nothing is lost.
+CLAIM_EVERY_S = 0.008
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How old a claim may be when its POST begins, the whole POST's deadline by lane, in seconds; most in flight."""
+
+    claim_to_post_s: float
+    deadlines_s: tuple[float, float, float]
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a delivery works with; all of one process. `clock` gives seconds that go on while the machine sleeps."""
+
+    serving: Serving
+    graph: Graph
+    settler: Settler
+    flights: Flights
+    recovery: Recovery
+    roster: Roster
+    clock: Callable[[], float]
+
+
+class Witness(Protocol):
+    """Who hears what happens to messages, for logs and metrics."""
+
+    def claimed(self, batch: Batch) -> None:
+        """A claim was answered."""
+
+    def departed(self, flight: Flight, since_claim_s: float) -> None:
+        """A POST begins."""
+
+    def attempted(self, flight: Flight, verdict: Verdict, took_s: float) -> None:
+        """A POST has ended."""
+
+    def failed(self, flight: Flight, exc: Exception) -> None:
+        """A bug of ours showed; the message is uncertain."""
+
+
+class Delivery:
+    """Serves the numbers of one process, each in a loop of its own; `owner` is the process."""
+
+    def __init__(self, owner: str, means: Means, limits: Limits, witness: Witness) -> None:
+        self._owner = owner
+        self._means = means
+        self._limits = limits
+        self._witness = witness
+        self._sequence = itertools.count(1)
+        self._pacers: dict[str, Pacer] = {}
+        self._posts: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Post nothing more: what is claimed goes back, what is in flight may land."""
+        self._stopping = True
+
+    async def serve(self, number_id: str) -> None:
+        """Deliver what the number may send, until it is given back.
+
+        Raises:
+            QueueBroken: something of the number's in Redis is not what it should be; its lease will run out.
+        """
+        while not self._stopping:
+            number = self._means.roster.get(number_id)
+            if number is None:
+                await self._means.serving.release(self._owner, [number_id])
+                return
+            pacer = self._pacer(number)
+            batch, asked_at = await self._claim(number)
+            self._witness.claimed(batch)
+            for message in batch.messages:
+                flight = Flight(message, number.id, batch.claimed_at_us)
+                if self._is_known(flight):
+                    continue
+                self._means.flights.depart(flight)
+                if self._may_post(asked_at):
+                    await pacer.turn()
+                self._start(self._deliver(number, flight, batch.streak, asked_at))
+            if batch.state != "kept":
+                return
+            await self._rest(number, batch.wait_s)
+
+    async def _deliver(self, number: Number, flight: Flight, streak: int, asked_at: float) -> None:
+        """Post one message and settle what came of it, or give it back."""
+        if not self._may_post(asked_at):
+            self._means.settler.put(released(flight))
+            return
+        started_at = self._means.clock()
+        self._witness.departed(flight, started_at - asked_at)
+        reply = await self._post(number, flight)
+        verdict = judge(reply, streak=streak, rand=random.random())  # noqa: S311 - backoff is no secret
+        self._means.settler.put(settlement(flight, verdict, number.token_fingerprint))
+        self._witness.attempted(flight, verdict, self._means.clock() - started_at)
+
+    async def _post(self, number: Number, flight: Flight) -> Reply:
+        message = flight.message
+        body = b'%b,"biz_opaque_callback_data":"d1:%d:%b"}' % (message.body, message.claim, message.key.encode())
+        token, deadline_s = number.token.get_secret_value(), self._limits.deadlines_s[message.priority]
+        try:
+            return await self._means.graph.post(number.id, token, body, deadline_s=deadline_s)
+        except Exception as exc:  # noqa: BLE001 - a bug must not lose the message, nor post it twice
+            self._witness.failed(flight, exc)
+            return Lost("internal error")
+
+    def _is_known(self, flight: Flight) -> bool:
+        """Whether we posted the message already, and Redis has forgotten it; then it is told again."""
+        if self._means.flights.adopt(flight):
+            return True
+        if settled := self._means.flights.recall(flight):
+            self._means.settler.put(settled)
+            return True
+        return False
+
+    async def _claim(self, number: Number) -> tuple[Batch, float]:
+        """Claim, again with the same sequence if the answer was lost: the same batch comes back.
+
+        Also returns when the claim was first sent, by our clock: what it brings is no older than that.
+        """
+        await self._means.recovery.over()
+        asked_at, sequence = self._means.clock(), next(self._sequence)
+        while True:
+            asking = Asking(
+                number.id, self._owner, sequence, number.rate_per_s, self._room(number), number.waba_id or "",
+                number.token_fingerprint,
+            )  # fmt: skip
+            try:
+                return await self._means.serving.claim(asking), asked_at
+            except errors.QueueBroken:
+                raise
+            except errors.QueueUnavailable:
+                self._means.recovery.trouble()
+                await self._means.recovery.over()
+
+    def _room(self, number: Number) -> Room:
+        """Say how many more POSTs of each lane may be in flight."""
+        most, flying = room(number.rate_per_s, most=self._limits.most), self._means.flights.of_number(number.id)
+        return Room(most.urgent - flying, most.normal - flying, most.bulk - flying)
+
+    async def _rest(self, number: Number, wait_s: float) -> None:
+        """Wait until another claim may bring something."""
+        if self._room(number).bulk < 1:
+            await self._means.flights.movement(number.id, wait_s)
+            wait_s = 0
+        await asyncio.sleep(max(CLAIM_EVERY_S, wait_s))
+
+    def _may_post(self, asked_at: float) -> bool:
+        return not self._stopping and self._means.clock() - asked_at < self._limits.claim_to_post_s
+
+    def _pacer(self, number: Number) -> Pacer:
+        pacer = self._pacers.get(number.id)
+        if pacer is None or pacer.rate_per_s != number.rate_per_s:
+            pacer = self._pacers[number.id] = Pacer(number.rate_per_s)
+        return pacer
+
+    def _start(self, post: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(post)
+        self._posts.add(task)
+        task.add_done_callback(self._posts.discard)

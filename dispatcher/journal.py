@@ -1,0 +1,174 @@
+"""Writes down what happens, as events and metrics: the one witness of a process. Decides nothing."""
+
+from typing import Any
+
+import structlog
+
+from dispatcher import errors, logs
+from dispatcher.flights import Flight
+from dispatcher.lanes.serving import US, Batch, Settlement, Tended
+from dispatcher.message import mask
+from dispatcher.policy.judge import label
+from dispatcher.policy.outcome import Accepted, Close, Reject, RetryLater, Snooze, Uncertain, Verdict
+from dispatcher.telemetry import Metrics
+
+LANES = ("urgent", "normal", "bulk")
+_OUTCOMES = {Accepted: "accepted", RetryLater: "retry", Snooze: "snoozed", Reject: "rejected", Uncertain: "uncertain"}
+_CAUSES = {"reject": "rejected", "retry": "exhausted"}
+
+
+class Journal:
+    """Hears of everything that a process does; `log` carries the process's name."""
+
+    def __init__(self, metrics: Metrics, process: str) -> None:
+        self._metrics = metrics
+        self._log: Any = structlog.get_logger().bind(process=process)
+        self._waits = [metrics.enqueue_to_post.labels(lane) for lane in LANES]
+        self._claimed = [metrics.claimed_messages.labels(lane) for lane in LANES]
+        self._posts = {name: metrics.post.labels(name) for name in _OUTCOMES.values()}
+
+    # deliveries
+
+    def claimed(self, batch: Batch) -> None:
+        """A claim was answered."""
+        self._metrics.claims.inc()
+        for message in batch.messages:
+            self._claimed[message.priority].inc()
+        for state, count in (("expired", batch.expired), ("cancelled", batch.cancelled)):
+            if count:
+                self._metrics.settled.labels(state, "").inc(count)
+        if batch.lost:
+            self._metrics.settled.labels("dead", "lost").inc(batch.lost)
+            self._log.error(logs.MESSAGE_DIED, cause="lost", count=batch.lost)
+
+    def departed(self, flight: Flight, since_claim_s: float) -> None:
+        """A POST begins."""
+        self._metrics.in_flight.inc()
+        if flight.message.attempts == 0:
+            waited_us = flight.claimed_at_us - flight.message.due_at_us
+            self._waits[flight.message.priority].observe(max(0, waited_us) / US + since_claim_s)
+
+    def attempted(self, flight: Flight, verdict: Verdict, took_s: float) -> None:
+        """A POST has ended."""
+        message, outcome = flight.message, _OUTCOMES[type(verdict.outcome)]
+        code = label(verdict.code)
+        self._metrics.in_flight.dec()
+        self._posts[outcome].observe(took_s)
+        if outcome == "snoozed":
+            self._metrics.snoozes.labels(code).inc()
+        else:
+            self._metrics.attempts.labels(outcome, code).inc()
+        self._log.info(
+            logs.ATTEMPT_ENDED,
+            key=message.key,
+            claim=message.claim,
+            number=flight.number,
+            lane=LANES[message.priority],
+            recipient=mask(message.recipient),
+            outcome=outcome,
+            code=verdict.code,
+            error=getattr(verdict.outcome, "error", ""),
+            wamid=getattr(verdict.outcome, "wamid", ""),
+            duration_ms=round(took_s * 1000, 1),
+        )
+        if isinstance(verdict.gate, Close):
+            self._metrics.gate_closings.labels(verdict.gate.why.value).inc()
+
+    def failed(self, flight: Flight, exc: Exception) -> None:
+        """A bug of ours showed; the message is uncertain."""
+        self._log.error(logs.TASK_FAILED, task="post", key=flight.message.key, exc_info=exc)
+
+    def settled(self, settlement: Settlement, word: str) -> None:
+        """Redis knows what a message became."""
+        key, outcome = settlement.message.key, settlement.outcome
+        if word == "duplicate":
+            self._metrics.duplicate_acceptances.inc()
+            self._log.error(logs.DUPLICATE_FOUND, key=key, number=settlement.number, wamid=settlement.value)
+        elif word == "uncertain":
+            self._metrics.uncertain.labels("answer").inc()
+        elif word == "dead":
+            cause = _CAUSES[outcome]
+            self._metrics.settled.labels(word, cause).inc()
+            self._log.warning(logs.MESSAGE_DIED, key=key, cause=cause, error=settlement.error)
+        elif word in {"accepted", "cancelled"}:
+            self._metrics.settled.labels(word, "").inc()
+        elif word.startswith("broken"):
+            self._log.error(logs.TASK_FAILED, task="settle", key=key, reason=word)
+
+    # numbers
+
+    def serving(self, numbers: int) -> None:
+        """So many numbers are served now."""
+        self._metrics.number_leases.set(numbers)
+
+    def tended(self, tended: Tended) -> None:
+        """A step of upkeep was done."""
+        settled = self._metrics.settled
+        for count, child in (
+            (tended.uncertain, lambda: self._metrics.uncertain.labels("lease")),
+            (tended.lapsed, lambda: settled.labels("dead", "lapsed")),
+            (tended.expired, lambda: settled.labels("expired", "")),
+            (tended.held, lambda: settled.labels("dead", "held")),
+        ):
+            if count:
+                child().inc(count)
+        if tended.uncertain or tended.lapsed or tended.held:
+            self._log.warning(
+                logs.LEASES_ENDED, uncertain=tended.uncertain, lapsed=tended.lapsed, held=tended.held
+            )
+
+    def broken(self, number: str, exc: Exception) -> None:
+        """A number could not be served; another try follows when its lease has ended."""
+        self._log.error(logs.TASK_FAILED, task="serve", number=number, exc_info=exc)
+
+    def overloaded(self, given_back: int, lag_s: float) -> None:
+        """The event loop is late; numbers were given back."""
+        self._log.warning(logs.LOOP_LAGGED, given_back=given_back, lag_ms=round(lag_s * 1000))
+
+    def lagged(self, lag_s: float) -> None:
+        """The event loop was this late."""
+        self._metrics.event_loop_lag.set(lag_s)
+
+    def reloaded(self, numbers: int) -> None:
+        """The numbers file was read again."""
+        self._log.info(logs.NUMBERS_RELOADED, numbers=numbers)
+
+    def misread(self, exc: errors.SettingsError) -> None:
+        """The numbers file is wrong; the numbers stay as they were."""
+        self._log.error(logs.NUMBERS_REFUSED, problems=list(exc.problems))
+
+    # the process
+
+    def round_trip(self, took_s: float) -> None:
+        """Redis answered a pipeline."""
+        self._metrics.redis_round_trip.observe(took_s)
+
+    def lost(self) -> None:
+        """Redis is away."""
+        self._log.warning(logs.REDIS_LOST)
+
+    def regained(self) -> None:
+        """Redis is back, and knows again what this process knows."""
+        self._metrics.redis_reconnects.inc()
+        self._log.info(logs.REDIS_REGAINED)
+
+    def warned(self, text: str) -> None:
+        """Redis is not set up as it should be."""
+        self._log.warning(logs.REDIS_WARNED, reason=text)
+
+    def refused(self, job: str, reason: str, detail: str) -> None:
+        """A job of an arq producer was refused and listed."""
+        self._metrics.intake_refused.labels(reason).inc()
+        self._log.warning(logs.INTAKE_REFUSED, job=job, reason=reason, detail=detail)
+
+    def took_in(self) -> None:
+        """A job of an arq producer was queued."""
+        self._metrics.messages_accepted_by_intake.inc()
+
+    def intake_restarted(self, exc: BaseException | None) -> None:
+        """The arq worker ended and is started again."""
+        self._log.warning(logs.INTAKE_RESTARTED, reason=type(exc).__name__ if exc else "")
+
+    def said(self, event: str, **fields: Any) -> None:
+        """Something about the process itself."""
+        self._log.info(event, **fields)

@@ -1,0 +1,26 @@
+"""What needs doing now and then, once a minute for the whole cell: each a bounded step that may run twice."""
+
+from dispatcher.lanes.keys import Keys
+from dispatcher.lanes.line import Line
+from dispatcher.priority import DEAD_KEPT_S
+
+
+class Chores:
+    """Retention that no single message can see to; all raise `errors.QueueUnavailable`."""
+
+    def __init__(self, line: Line, keys: Keys, events_kept_s: float) -> None:
+        self._line = line
+        self._keys = keys
+        self._events_kept_s = events_kept_s
+
+    async def trim_events(self) -> None:
+        """Drop events that are too old, also where nothing new comes that would push them out."""
+        seconds, _ = await self._line.command("TIME")
+        horizon_ms = round((int(seconds) - self._events_kept_s) * 1000)
+        await self._line.command("XTRIM", self._keys("events"), "MINID", "~", max(0, horizon_ms))
+
+    async def forget_dead(self) -> None:
+        """Drop dead messages from their list whose record has expired."""
+        seconds, _ = await self._line.command("TIME")
+        horizon_us = (int(seconds) - DEAD_KEPT_S) * 1_000_000
+        await self._line.command("ZREMRANGEBYSCORE", self._keys("dead"), "-inf", horizon_us)

@@ -1,0 +1,85 @@
+"""Settles outcomes in batches that form by themselves: what lands while a settle is under way goes out with the next.
+
+A lone message is settled at once. Knows nothing of why an outcome is what it is.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from dispatcher import errors
+from dispatcher.flights import Flights
+from dispatcher.lanes.serving import SETTLED_A_CALL, Serving, Settlement
+
+Heard = Callable[[Settlement, str], None]
+
+
+class Settler:
+    """One a process. `on_settled` hears what each message became; `on_trouble` that Redis did not answer."""
+
+    def __init__(self, serving: Serving, flights: Flights, on_settled: Heard, on_trouble: Callable[[], None]) -> None:
+        self._serving = serving
+        self._flights = flights
+        self._on_settled = on_settled
+        self._on_trouble = on_trouble
+        self._waiting: deque[Settlement] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    def put(self, settlement: Settlement) -> None:
+        """Take an outcome; it is settled as soon as Redis answers."""
+        self._flights.land(settlement)
+        self._waiting.append(settlement)
+        if self._task is None:
+            self._task = asyncio.create_task(self._settle_waiting())
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything that was put is not settled yet."""
+        return bool(self._waiting) or self._task is not None or self._flights.has_unsettled()
+
+    async def drain(self) -> None:
+        """Wait until all that was put is settled or Redis has failed to answer."""
+        while self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def tell_again(self, lease_us: int) -> None:
+        """Settle the last minute again and reclaim what is in flight, after Redis was away.
+
+        Raises:
+            QueueUnavailable: it is away again.
+        """
+        self._waiting.clear()  # it is part of the last minute
+        again = list(self._flights.to_tell_again(lease_us))
+        for at in range(0, len(again), SETTLED_A_CALL):
+            await self._settle(again[at : at + SETTLED_A_CALL])
+
+    async def _settle_waiting(self) -> None:
+        try:
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(SETTLED_A_CALL, len(self._waiting)))]
+                await self._settle(batch)
+        except errors.QueueUnavailable:
+            self._on_trouble()  # the batch is remembered, and told again with the others
+        finally:
+            self._task = None
+
+    async def _settle(self, batch: list[Settlement]) -> None:
+        try:
+            words = await self._serving.settle(batch)
+        except errors.QueueBroken as exc:
+            await self._settle_apart(batch, exc)
+            return
+        for settlement, word in zip(batch, words, strict=True):
+            if settlement.outcome != "flying":
+                self._flights.settled(settlement)
+            if word:
+                self._on_settled(settlement, word)
+
+    async def _settle_apart(self, batch: list[Settlement], exc: errors.QueueBroken) -> None:
+        """One entry met data that is not ours: it alone is left to its lease, the others are settled."""
+        if len(batch) == 1:
+            self._flights.settled(batch[0])
+            self._on_settled(batch[0], f"broken: {exc.reason}")
+            return
+        for settlement in batch:
+            await self._settle([settlement])

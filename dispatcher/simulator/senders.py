@@ -1,0 +1,78 @@
+"""Which numbers there are, whose token opens them, and the limit of each."""
+
+from dispatcher.simulator.codes import status_of
+from dispatcher.simulator.decision import Decision
+from dispatcher.simulator.settings import Number, SimulatorSettings
+from dispatcher.simulator.window import Window
+
+NO_TOKEN = 104
+BAD_TOKEN = 190
+INVALID = 100
+NO_SUCH_OBJECT = 33
+
+
+class Sender:
+    """One number with its token and its window."""
+
+    __slots__ = ("latency_ms", "token", "window")
+
+    def __init__(self, token: str | None, rate: float, latency_ms: float | None) -> None:
+        self.token = token
+        self.window = Window(rate)
+        self.latency_ms = latency_ms
+
+
+class Numbers:
+    """The numbers of a simulator. One that was started without any takes every id for a number."""
+
+    def __init__(self, settings: SimulatorSettings) -> None:
+        self._settings = settings
+        self._takes_any = not settings.numbers
+        self._senders: dict[str, Sender] = {}
+        for number, value in settings.numbers.items():
+            self.add(number, value)
+
+    def add(self, number: str, value: Number) -> None:
+        """A new number, or new values for a known one, whose window goes on."""
+        token = self._settings.token if value.token is None else value.token
+        rate = self._settings.rate if value.rate is None else value.rate
+        known = self._senders.get(number)
+        if known is None:
+            self._senders[number] = Sender(token, rate, value.latency_ms)
+            return
+        known.token, known.latency_ms = token, value.latency_ms
+        known.window.retune(rate)
+
+    def find(self, number: str) -> Sender | None:
+        """The sender with this id."""
+        sender = self._senders.get(number)
+        if sender is None and self._takes_any:
+            sender = self._senders[number] = Sender(self._settings.token, self._settings.rate, None)
+        return sender
+
+    def refuse(self, number: str, sender: Sender | None, token: str | None) -> Decision | None:
+        """Why this token may not use this number, if so. `token` is None if there is none, "" if it is broken."""
+        if token is None:
+            return _unauthorized(NO_TOKEN)
+        if sender is not None and token and sender.token in (None, token):
+            return None
+        if not self._is_known(token):
+            return _unauthorized(BAD_TOKEN)
+        return Decision(
+            "unknown_number",
+            400,
+            INVALID,
+            NO_SUCH_OBJECT,
+            f"Unsupported post request. Object with ID '{number}' does not exist, cannot be loaded due to missing "
+            "permissions, or does not support this operation",
+        )
+
+    def _is_known(self, token: str) -> bool:
+        if not token:
+            return False
+        known = {self._settings.token} | {sender.token for sender in self._senders.values()}
+        return token in known or None in known
+
+
+def _unauthorized(code: int) -> Decision:
+    return Decision("unauthorized", status_of(code, 400), code)

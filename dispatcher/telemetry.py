@@ -1,0 +1,130 @@
+"""The metrics of a process: their names, labels and buckets in one place. Logs are set up in `logs`.
+
+It must not know what it counts: callers pass plain values, and label values only from closed sets, so that no message,
+recipient, key or campaign ever makes a series of its own. `docs/metrics.md` lists the values.
+"""
+
+import platform
+import threading
+from functools import partial
+from importlib import metadata
+from typing import Final
+from wsgiref.simple_server import WSGIServer
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    start_http_server,
+)
+
+from dispatcher import errors
+
+_WAIT_BUCKETS_S: Final = (
+    *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),  # one-time passwords and a steady flow
+    *(300, 900, 3600, 4 * 3600, 12 * 3600, 24 * 3600),  # campaigns
+)
+_POST_BUCKETS_S: Final = (0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 15)
+_ROUND_TRIP_BUCKETS_S: Final = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2)
+
+
+class Metrics:
+    """What a process counts and measures, on a registry of its own and never the global one."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register all metrics.
+
+        Raises:
+            ValueError: The registry has them already.
+        """
+        self.registry = registry
+        self._count_messages(registry)
+        self._count_process(registry)
+        ProcessCollector(registry=registry)
+
+    def _count_messages(self, registry: CollectorRegistry) -> None:
+        counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
+        histogram = partial(Histogram, registry=registry)
+        self.attempts = counter("dispatcher_attempts_total", "POSTs that ended, snoozes apart", ("outcome", "code"))
+        self.snoozes = counter("dispatcher_snoozes_total", "Claims put back at no cost to the message", ("code",))
+        self.enqueue_to_post = histogram(
+            "dispatcher_enqueue_to_post_seconds",
+            "From enqueue, or from when the message was due, to its first POST",
+            ("lane",),
+            buckets=_WAIT_BUCKETS_S,
+        )
+        self.post = histogram(
+            "dispatcher_post_seconds", "From a POST to its outcome", ("outcome",), buckets=_POST_BUCKETS_S
+        )
+        self.in_flight = gauge("dispatcher_in_flight", "POSTs under way")
+        self.in_flight_cap = gauge("dispatcher_in_flight_cap", "Most POSTs that may be under way")
+        self.claims = counter("dispatcher_claims_total", "Claims made, empty ones too")
+        self.claimed_messages = counter("dispatcher_claimed_messages_total", "Messages claimed", ("lane",))
+        self.settled = counter("dispatcher_settled_total", "Messages that became settled", ("state", "cause"))
+        self.uncertain = counter("dispatcher_uncertain_total", "Sends whose answer was lost", ("cause",))
+        self.duplicate_acceptances = counter(
+            "dispatcher_duplicate_acceptances_total", "Messages that Meta accepted a second time"
+        )
+        self.gate_closings = counter("dispatcher_gate_closings_total", "Times a number was blocked", ("why",))
+
+    def _count_process(self, registry: CollectorRegistry) -> None:
+        counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
+        self.intake_refused = counter(
+            "dispatcher_intake_refused_total", "Jobs on the send queue that were refused and listed", ("reason",)
+        )
+        self.messages_accepted_by_intake = counter(
+            "dispatcher_messages_accepted_by_intake_total", "Messages put into their lanes by the send queue"
+        )
+        self.number_leases = gauge("dispatcher_number_leases", "Numbers this process serves")
+        self.event_loop_lag = gauge("dispatcher_event_loop_lag_seconds", "How late the event loop last ran a timer")
+        self.redis_reconnects = counter("dispatcher_redis_reconnects_total", "Connections to Redis made anew")
+        self.redis_round_trip = Histogram(
+            "dispatcher_redis_round_trip_seconds",
+            "From a command or script to its answer",
+            buckets=_ROUND_TRIP_BUCKETS_S,
+            registry=registry,
+        )
+        self.build_info = gauge("dispatcher_build_info", "Always 1; which build this is", ("version", "python"))
+        self.build_info.labels(version=_version(), python=platform.python_version()).set(1)
+
+
+class MetricsServer:
+    """Serves one registry at `/metrics` from a thread of its own, until `close`."""
+
+    def __init__(self, server: WSGIServer, thread: threading.Thread) -> None:
+        self._server = server
+        self._thread = thread
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return self._server.server_port
+
+    def close(self) -> None:
+        """Stop listening and wait for the thread; takes up to half a second."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def serve_metrics(metrics: Metrics, port: int, addr: str = "0.0.0.0") -> MetricsServer:  # noqa: S104 - for Prometheus
+    """Serve the metrics on `addr`; 0 lets the system choose the port, so whoever wants none does not call this.
+
+    Raises:
+        SettingsError: Nothing can listen there.
+    """
+    try:
+        server, thread = start_http_server(port, addr=addr, registry=metrics.registry)
+    except OSError as exc:
+        problem = f"DISPATCHER_METRICS_PORT: cannot listen on {addr}:{port} ({exc.strerror}); give a free port, or 0"
+        raise errors.SettingsError((problem,)) from exc
+    return MetricsServer(server, thread)
+
+
+def _version() -> str:
+    try:
+        return metadata.version("whatsapp-dispatcher")
+    except metadata.PackageNotFoundError:  # run from a checkout that is not installed
+        return "unknown"

@@ -1,0 +1,101 @@
+"""What all tests share: servers of their own, nothing of the developer's settings, and a word on what was left out."""
+
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from dispatcher.embedded import Server
+from tests.servers import OwnServer
+
+LEFT_OUT = pytest.StashKey[set[str]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--server",
+        metavar="PATH",
+        default=os.environ.get("TEST_SERVER") or None,
+        help="the redis-server or valkey-server to test on (default: TEST_SERVER, else the embedded one)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[LEFT_OUT] = set()
+    config.pluginmanager.register(LeftOut(config.stash[LEFT_OUT]), "left-out")
+    # Also for the processes that tests start.
+    for name in [name for name in os.environ if name.startswith("DISPATCHER_")]:
+        del os.environ[name]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _away_from_the_checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The developer's `.env` and `numbers.toml`, with their real tokens, must not be found."""
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("empty"))
+    yield
+    os.chdir(before)
+
+
+@pytest.fixture(scope="session")
+def server_path(pytestconfig: pytest.Config) -> Path | None:
+    """The server asked for with --server or TEST_SERVER; none means the embedded one."""
+    given = pytestconfig.getoption("--server")
+    return (pytestconfig.invocation_params.dir / given).resolve() if given else None
+
+
+@pytest.fixture(scope="session")
+def server(server_path: Path | None) -> Iterator[Server]:
+    """The suite's server: nothing persisted, nothing evicted. A test that harms its server takes `own_server`."""
+    with Server(server_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def redis(server: Server) -> AsyncIterator[Redis]:
+    """A client that speaks bytes to the suite's server, emptied for this test."""
+    async with Redis.from_url(server.url, protocol=2) as client:
+        await client.flushall()
+        yield client
+
+
+@pytest.fixture
+def own_server(server_path: Path | None) -> Iterator[OwnServer]:
+    """Starts servers of the test's own."""
+    started: list[Server] = []
+
+    def start(path: Path | None = None, *, options: Mapping[str, str] | None = None) -> Server:
+        started.append(Server(path or server_path, options=options))
+        return started[-1].start()
+
+    yield start
+    for running in started:
+        running.close()
+
+
+class LeftOut:
+    """Notes which tests marked `fixtures` did not run, says so at the end, and fails the run where CI is set."""
+
+    def __init__(self, names: set[str]) -> None:
+        self.names = names
+
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        self.names.update(item.nodeid for item in items if item.get_closest_marker("fixtures"))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.skipped and "fixtures" in report.keywords:
+            self.names.add(report.nodeid)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        if self.names and os.environ.get("CI") == "true" and exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.names:
+            terminalreporter.section("left out", yellow=True)
+            terminalreporter.line(f"{len(self.names)} tests that need Meta's example payloads did not run")
+            if os.environ.get("CI") == "true":
+                terminalreporter.line("CI=true: leaving them out is a failure", red=True)

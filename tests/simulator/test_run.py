@@ -1,0 +1,74 @@
+"""The simulator as a process, and its place in the package."""
+
+import ast
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+import dispatcher.simulator
+from dispatcher.simulator.window import shape
+from tests.simulator.wire import PATH, headers, text_to
+
+COMMAND = [sys.executable, "-m", "dispatcher.simulator"]
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+def test_a_process_says_where_it_listens_and_leaves_its_report(tmp_path: Path, signal_number: int) -> None:
+    report = tmp_path / "ledger.json"
+    flags = ["--token", "T", "--rate", "2", "--latency-ms", "5", "--limit-status", "429", "--ledger", str(report)]
+    with subprocess.Popen([*COMMAND, *flags], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said, _, url = process.stdout.readline().strip().rpartition(" ")
+        assert said == "listening on"
+        with httpx.Client(base_url=url, headers=headers("T"), trust_env=False) as client:
+            statuses = [client.post(PATH, json=text_to(key=str(place))).status_code for place in range(3)]
+        process.send_signal(signal_number)
+        assert process.stdout.read() == ""
+    assert process.returncode == 0
+    assert statuses == [200, 200, 429]
+    assert json.loads(report.read_text())["by_status"] == {"200": 2, "429": 1}
+
+
+def test_without_a_file_the_report_goes_to_standard_output() -> None:
+    with subprocess.Popen(COMMAND, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.terminate()
+        assert json.loads(process.stdout.read())["requests"] == 0
+
+
+@pytest.mark.parametrize(
+    "flags", [["--rate", "0"], ["--fault", "unheard-of=1"], ["--fault", "html=2"], ["--fault", "html"]]
+)
+def test_wrong_flags_are_wrong_usage(flags: list[str]) -> None:
+    done = subprocess.run([*COMMAND, *flags], capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 2
+    assert "usage:" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_simulator_shares_no_code_with_what_it_judges() -> None:
+    allowed = sys.stdlib_module_names | {"httptools", "uvloop"}
+    foreign = set()
+    for path in Path(str(dispatcher.simulator.__file__)).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or "."]
+            foreign |= {
+                name
+                for name in names
+                if name.split(".")[0] not in allowed and not f"{name}.".startswith("dispatcher.simulator.")
+            }
+    assert foreign == set()
+
+
+def test_the_largest_rate_is_no_limit_in_practice() -> None:
+    assert shape(100_000) == (100_000, 1_000_000_000)
