@@ -106,7 +106,7 @@ def unsent(exc: BaseException) -> str | None:
     causes = _causes(exc.__cause__)
     if _NEVER_CONNECTED not in causes:
         return None
-    text = " | ".join(causes)
+    text = " | ".join(causes[causes.index(_NEVER_CONNECTED) :])  # what stands before it names the host
     return next((step for sign, step in _STEPS if sign in text), "tls")
 
 

@@ -258,6 +258,7 @@ async def _end(worker: Worker, running: asyncio.Task[None]) -> None:
     if pending:
         await asyncio.wait(pending, timeout=_TIMEOUT_S)
     running.cancel()
+    pool = worker.pool
     closing = asyncio.create_task(worker.close())
     await asyncio.wait([running, closing], timeout=_TIMEOUT_S)
     for task in (running, closing):
@@ -265,3 +266,4 @@ async def _end(worker: Worker, running: asyncio.Task[None]) -> None:
             task.cancel()
         elif not task.cancelled():
             task.exception()  # seen: the caller judges `running`
+    await pool.aclose(close_connection_pool=True)  # again: a cancelled job keeps arq from getting there

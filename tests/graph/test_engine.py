@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -312,7 +313,7 @@ async def test_request_on_the_wire_has_each_header_once(post: Post) -> None:
             "Content-Length: 15",
             "Content-Type: application/json",
             f"Host: 127.0.0.1:{server.port}",
-            "User-Agent: whatsapp-dispatcher/0.1.0",
+            f"User-Agent: whatsapp-dispatcher/{version('whatsapp-dispatcher')}",
         ]
 
 

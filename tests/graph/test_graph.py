@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from importlib.metadata import version
 
 import httpx
 import pytest
@@ -51,7 +52,7 @@ async def test_request_is_exact() -> None:
         "authorization": f"Bearer {TOKEN}",
         "content-type": "application/json",
         "accept-encoding": "identity",
-        "user-agent": "whatsapp-dispatcher/0.1.0",
+        "user-agent": f"whatsapp-dispatcher/{version('whatsapp-dispatcher')}",
         "content-length": str(len(BODY)),
     }
 
@@ -203,9 +204,9 @@ async def test_errors_of_the_operating_system_are_lost() -> None:
     assert await post(raising(TimeoutError())) == Lost("timeout")
 
 
-def caused(*causes: str, error: type[exceptions.DetailedPyreqwestError] = exceptions.ConnectError) -> Exception:
+def caused(*causes: str) -> Exception:
     outer = httpx.ConnectError("connection error")
-    outer.__cause__ = error("connection error", {"causes": [{"message": cause} for cause in causes]})
+    outer.__cause__ = exceptions.ConnectError("connection error", {"causes": [{"message": cause} for cause in causes]})
     return outer
 
 
@@ -224,7 +225,7 @@ def caused(*causes: str, error: type[exceptions.DetailedPyreqwestError] = except
     ],
 )
 async def test_only_the_cause_proves_that_nothing_was_sent(causes: tuple[str, ...], reply: Reply) -> None:
-    assert await post(raising(caused("error sending request for url (https://x/)", *causes))) == reply
+    assert await post(raising(caused("error sending request for url (https://refused/)", *causes))) == reply
 
 
 async def test_error_without_causes_proves_nothing() -> None:

@@ -84,7 +84,7 @@ def test_id_with_a_status_nobody_knows_is_uncertain(status: object, text: str) -
 
 # --- the code decides --------------------------------------------------------------------------------------------------
 
-ANY_STATUS = [200, 307, 400, 401, 403, 404, 429, 500, 503]
+ANY_STATUS = [200, 307, 400, 403, 429, 503]
 
 
 @pytest.mark.parametrize("status", ANY_STATUS)
@@ -144,7 +144,7 @@ def test_status_of_limit_or_credential_without_a_known_code_closes_the_gate(stat
     assert verdict(Answer(status, error(999_999))) == Verdict(Snooze("999999"), gate, "999999")
 
 
-@pytest.mark.parametrize("status", [100, 200, 201, 204, 301, 307, 400, 404, 408, 413, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [100, 200, 204, 307, 404, 502])
 @pytest.mark.parametrize(
     "body",
     [

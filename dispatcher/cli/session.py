@@ -1,0 +1,122 @@
+"""What a command that asks Redis needs: the settings, a line, the books; and errors as exit codes with advice."""
+
+import asyncio
+import getpass
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from dispatcher import errors
+from dispatcher.cli.output import AWAY, fail
+from dispatcher.client import Dispatcher
+from dispatcher.lanes.connection import connect
+from dispatcher.lanes.keys import Keys
+from dispatcher.lanes.line import Line
+from dispatcher.lanes.overview import Overlook
+from dispatcher.lanes.producing import Producing
+from dispatcher.lanes.registry import Registered, Registry
+from dispatcher.lanes.stops import Stops
+from dispatcher.lanes.terms import Terms
+from dispatcher.numbersfile import NumbersFile
+from dispatcher.settings import Settings
+
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One cell, as a command sees it."""
+
+    cell: str
+    dispatcher: Dispatcher
+    producing: Producing
+    registry: Registry
+    stops: Stops
+    overlook: Overlook
+
+
+def ask(work: Callable[[Session], Coroutine[Any, Any, _Answer]], *, publish: bool = False) -> _Answer:
+    """Do the work on the cell of the settings; with `publish`, the numbers of a numbers file are made known first.
+
+    What goes wrong ends the command, with its exit code and a word on what to do.
+    """
+    with explained():
+        settings = Settings.load()
+        numbers = _numbers(settings) if publish else []
+        try:
+            return asyncio.run(_ask(settings, numbers, work))
+        except errors.QueueUnavailable as exc:
+            # the exit code is decided here, where it is known whom we asked
+            fail(*_away(exc, settings.redis_address))
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """End the command where settings are wrong or something was refused, without a traceback."""
+    try:
+        yield
+    except errors.SettingsError as exc:
+        fail("\ndispatcher: ".join(exc.problems))
+    except errors.Refused as exc:
+        fail(str(exc))
+
+
+def somebody() -> str:
+    """Say who is at the keyboard, as far as the system knows."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container may know no names
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+async def _ask(
+    settings: Settings, numbers: list[Registered], work: Callable[[Session], Coroutine[Any, Any, _Answer]]
+) -> _Answer:
+    async with _opened(settings) as session:
+        if numbers:
+            await session.registry.publish(numbers)
+        return await work(session)
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[Session]:
+    keys = Keys(settings.cell)
+    terms = Terms(settings.events_kept_s, settings.uncertain_window_s, settings.uncertain_window_urgent_s)
+    redis = connect(settings.redis_url.get_secret_value(), timeout_s=settings.redis_timeout_s)
+    line = Line(redis)
+    try:
+        yield Session(
+            settings.cell,
+            Dispatcher(line, settings.cell),
+            Producing(line, keys, terms),
+            Registry(line, keys),
+            Stops(line, keys, terms),
+            Overlook(line, keys),
+        )
+    finally:
+        await line.idle()
+        await redis.aclose()
+
+
+def _numbers(settings: Settings) -> list[Registered]:
+    """Read the numbers file, if there is one, without its tokens: they are for workers."""
+    if not settings.numbers_file.exists():
+        return []
+    file = NumbersFile.load(settings.numbers_file, with_tokens=False)
+    return [Registered(n.id, n.name, n.rate_per_s, n.waba_id or "") for n in file.numbers.values()]
+
+
+def _away(exc: errors.QueueUnavailable, address: str) -> tuple[str, int]:
+    """Say what Redis's trouble is, what to do, and with which code to end."""
+    if isinstance(exc, errors.QueueFull):
+        return f"{exc.reason}; nothing was queued", 1
+    if isinstance(exc, errors.QueueBroken):
+        return f"{exc.reason}; another program may write to {address}, or another version of this one", 1
+    if "Authentication" in exc.reason or "NoPermission" in exc.reason:
+        return f"Redis at {address} refuses us: check user and password in DISPATCHER_REDIS_URL", AWAY
+    again = f"; then send again with --key {exc.key}, which is never queued twice" if exc.key else ""
+    return f"{exc.reason}, at {address}: start it or set DISPATCHER_REDIS_URL{again}", AWAY

@@ -1,0 +1,104 @@
+"""`dispatcher status`: how a message stands, or the whole cell, or which jobs were refused."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dispatcher.cli import number
+from dispatcher.cli.output import Json, fail, note, sheet, table, write_json
+
+if TYPE_CHECKING:
+    from dispatcher.cli.session import Session
+    from dispatcher.lanes.overview import Overview, RefusedJob
+    from dispatcher.lanes.record import Record
+
+
+def status(
+    key: Annotated[str | None, typer.Argument(help="The key of a message; without it, the whole cell.")] = None,
+    refused: Annotated[bool, typer.Option("--refused", help="List jobs of arq producers that were refused.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Say how a message stands, or the whole cell."""
+    if key is not None and refused:
+        raise typer.BadParameter("give a key or --refused, not both")
+    if refused:
+        _show_refused(as_json=as_json)
+    elif key is None:
+        _show_cell(as_json=as_json)
+    else:
+        _show_message(key, as_json=as_json)
+
+
+def _show_message(key: str, *, as_json: bool) -> None:
+    from dispatcher.cli.session import ask
+    from dispatcher.message import mask
+
+    async def work(session: "Session") -> "Record | None":
+        return await session.producing.look(key)
+
+    record = ask(work)
+    if record is None:
+        fail(f"{key} is not known, or no longer: check the key and DISPATCHER_CELL")
+    if as_json:
+        write_json(record)
+        return
+    sheet(
+        [
+            ("key", record.key),
+            ("state", record.state),
+            ("cause", record.cause),
+            ("number", record.number),
+            ("priority", record.priority),
+            ("recipient", mask(record.recipient) if record.recipient else ""),
+            ("attempts", record.attempts),
+            ("wamid", record.wamid),
+            ("error", record.error),
+            ("enqueued", record.enqueued_at),
+            ("due", record.due_at),
+            ("claimed", record.claimed_at),
+            ("settled", record.settled_at),
+            ("expires", record.expires_at),
+        ]
+    )
+
+
+def _show_cell(*, as_json: bool) -> None:
+    from dispatcher.cli.session import ask
+
+    async def work(session: "Session") -> "Overview":
+        return await session.overlook.cell()
+
+    cell = ask(work)
+    if as_json:
+        write_json(cell)
+        return
+    counts = cell.counts
+    sheet(
+        [
+            ("cell", cell.cell),
+            ("at", cell.at),
+            ("workers", ", ".join(cell.processes) or "none alive: start one with `dispatcher worker`"),
+            ("sending", counts.sending),
+            ("uncertain", counts.uncertain),
+            ("parked", counts.parked),
+            ("dead", counts.dead),
+            ("intake", f"{counts.intake} waiting, {counts.refused} refused"),
+            ("stops", cell.stops),
+        ]
+    )
+    number.show_table(cell.numbers, cell.cell)
+
+
+def _show_refused(*, as_json: bool) -> None:
+    from dispatcher.cli.session import ask
+
+    async def work(session: "Session") -> "list[RefusedJob]":
+        return await session.overlook.refused()
+
+    jobs = ask(work)
+    if as_json:
+        write_json(jobs)
+    elif jobs:
+        table("", ("job", "reason", "at", "bytes"), [(job.job, job.reason, job.at, job.size) for job in jobs])
+    else:
+        note("no job was refused")

@@ -1,0 +1,51 @@
+"""What a measurement runs in processes of their own: `python -m tests.bench.children <what> <arguments>`.
+
+Each ends with the process that started it, however that ends: its standard input is a pipe, and closes.
+"""
+
+import os
+import runpy
+import sys
+import threading
+
+
+def _end_with_parent() -> None:
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
+def _worker() -> None:
+    """Be a worker process, with the settings of the environment."""
+    from dispatcher import process
+    from dispatcher.settings import Settings
+
+    process.work(Settings.load())
+
+
+def _simulator(arguments: list[str]) -> None:
+    sys.argv = ["simulator", *arguments]
+    runpy.run_module("dispatcher.simulator", run_name="__main__", alter_sys=True)
+
+
+def main() -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    what, *arguments = sys.argv[1:]
+    if what == "worker":
+        _worker()
+    elif what == "simulator":
+        _simulator(arguments)
+    elif what == "arq":
+        from tests.bench import stock_arq
+
+        stock_arq.work(*arguments)
+    elif what == "raw":
+        from tests.bench import raw_loop
+
+        raw_loop.run(*arguments)
+    else:
+        raise SystemExit(f"no such child: {what}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""What every measurement needs: a server, a simulator, worker processes, a backlog, and an end to all of them."""
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dispatcher import Dispatcher
+from dispatcher.embedded import Server
+from dispatcher.lanes.connection import connect
+from dispatcher.lanes.keys import Keys
+from dispatcher.lanes.line import Line
+from dispatcher.lanes.registry import Registered, Registry
+from tests.bench.cloud import Cloud, cloud
+from tests.bench.processes import Child, Meter
+
+NUMBER = "106540352242922"
+WABA = "102290129340398"
+TOKEN = "bench-token"
+LATENCY_MS = 150.0
+UNPACED_PER_S = 100_000.0
+_POLL_S = 0.005
+_START_LIMIT_S = 30.0
+
+# What a deployment should have; the rest are the server's defaults.
+_SERVER_OPTIONS = {"appendonly": "yes", "appendfsync": "everysec"}
+
+# About 400 bytes as it is posted.
+CONTENT = {
+    "type": "template",
+    "template": {
+        "name": "order_shipped",
+        "language": {"code": "en_US"},
+        "components": [
+            {
+                "type": "body",
+                "parameters": [
+                    {"type": "text", "text": "Jessica"},
+                    {"type": "text", "text": "SKBUP2-4CPIG9"},
+                    {"type": "text", "text": "Friday, 27 November"},
+                ],
+            }
+        ],
+    },
+}
+
+
+def message(key: str, place: int, priority: str) -> dict[str, Any]:
+    """A message to one of a hundred thousand recipients."""
+    return {
+        "number": NUMBER, "to": f"+1555{place % 100_000:07d}", "key": key, "priority": priority, "content": CONTENT,
+    }  # fmt: skip
+
+
+@dataclass(slots=True)
+class Rig:
+    """A running server and simulator for one number of `rate` messages a second; workers are added by `start`."""
+
+    folder: Path
+    rate: float
+    server: Server
+    cloud: Cloud
+    redis: Any
+    stack: ExitStack
+    environment: dict[str, str]
+    workers: list[Child] = field(default_factory=list)
+
+    async def register(self) -> None:
+        """Publish the number, as a command with the numbers file does, so that producers may begin before workers."""
+        await Registry(Line(self.redis), Keys()).publish([Registered(NUMBER, "bench", self.rate, WABA)])
+
+    async def enqueue(self, count: int, *, priority: str = "bulk", prefix: str = "b") -> float:
+        """Queue a backlog; how long it took, in seconds."""
+        await self.register()
+        started_at = time.monotonic()
+        async with Dispatcher.connect(self.server.url, timeout_s=10) as producer:
+            async for ticket in producer.send_many(message(f"{prefix}{i}", i, priority) for i in range(count)):
+                if ticket.error:
+                    raise ticket.error
+        return time.monotonic() - started_at
+
+    async def start(self, count: int) -> None:
+        """Start workers, and return when all of them serve."""
+        for _ in range(count):
+            child = Child(["worker"], self.folder / f"worker-{len(self.workers) + 1}", self.environment)
+            self.stack.enter_context(child)
+            self.workers.append(child)
+
+        async def all_serve() -> bool:
+            for child in self.workers:
+                child.check()
+            return int(await self.redis.zcard(Keys()("processes"))) >= len(self.workers)
+
+        await until(all_serve, _START_LIMIT_S)
+
+    def stop(self) -> None:
+        """Stop the workers cleanly."""
+        for child in self.workers:
+            code = child.stop()
+            if code:
+                raise RuntimeError(f"a worker ended with {code}: {child.last_words()}")
+        self.workers.clear()
+
+    def meter(self) -> Meter:
+        """Begin to measure the processes' use of processors."""
+        workers = {f"worker {i}": child.pid for i, child in enumerate(self.workers, 1)}
+        return Meter({**workers, "simulator": self.cloud.child.pid, "redis": self.server.pid})
+
+    async def commands(self) -> dict[str, int]:
+        """How often the server ran each command; those that scripts call are among them."""
+        stats = await self.redis.info("commandstats")
+        return {name.removeprefix("cmdstat_"): int(stat["calls"]) for name, stat in stats.items()}
+
+    async def waiting(self) -> int:
+        """Messages that are neither settled nor uncertain."""
+        keys = Keys()
+        async with self.redis.pipeline(transaction=False) as pipe:
+            for name in (*keys.lanes(NUMBER), keys("sending")):
+                pipe.zcard(name)
+            return sum(await pipe.execute())
+
+
+@asynccontextmanager
+async def rig(*, rate: float, latency_ms: float = LATENCY_MS) -> AsyncIterator[Rig]:
+    """A server and a simulator of their own in a temporary folder; all of it is gone after the block."""
+    with tempfile.TemporaryDirectory(prefix="dispatcher-bench-") as name, ExitStack() as stack:
+        folder = Path(name)
+        (folder / "token").write_text(TOKEN)
+        numbers = folder / "numbers.toml"
+        numbers.write_text(
+            f'[numbers.{NUMBER}]\nname = "bench"\nwaba_id = "{WABA}"\nmessages_per_second = {rate}\n'
+            'access_token = { file = "token" }\n'
+        )
+        server = stack.enter_context(Server(options=_SERVER_OPTIONS))
+        redis = connect(server.url, timeout_s=30)
+        try:
+            async with cloud(folder, rate=rate, latency_ms=latency_ms, token=TOKEN) as found:
+                environment = {
+                    "DISPATCHER_REDIS_URL": server.url,
+                    "DISPATCHER_GRAPH_URL": found.url,
+                    "DISPATCHER_NUMBERS_FILE": str(numbers),
+                    "DISPATCHER_METRICS_PORT": "0",
+                }
+                yield Rig(folder, rate, server, found, redis, stack, environment)
+                stack.close()
+        finally:
+            await redis.aclose()
+
+
+async def until(holds: Callable[[], Awaitable[bool]], limit_s: float, every_s: float = _POLL_S) -> None:
+    """Return once `holds`; raise after `limit_s` seconds."""
+    deadline = time.monotonic() + limit_s
+    while not await holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {limit_s:g} s in vain")
+        await asyncio.sleep(every_s)
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The smallest value that at least `share` of all values do not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, -(-round(share * 1000) * len(ordered) // 1000) - 1)]
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

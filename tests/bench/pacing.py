@@ -1,0 +1,76 @@
+"""How near a number's rate its messages leave, and whether they ever exceed it."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tests.bench.cloud import Arrival
+from tests.bench.harness import NUMBER, Rig, percentile, rig, until
+
+Say = Callable[[str], None]
+Row = dict[str, Any]
+
+RATES = (20, 80, 1000)
+PROCESSES = (1, 2, 4)
+_SETTLE_S = 1.0
+# Until all workers run; meanwhile the first of them already sends.
+_START_S = 8.0
+_SECOND_NS = 1_000_000_000
+
+
+async def measure(say: Say, *, seconds: float, rates: tuple[int, ...], processes: tuple[int, ...]) -> list[Row]:
+    """One row for each rate and number of processes."""
+    rows = []
+    for rate in rates:
+        for count in processes:
+            row = await _measure(rate, count, seconds)
+            say(f"pacing {rate}/s, {count} processes: window {row['largest_window']}, {row['used']:.1%} used")
+            rows.append(row)
+    return rows
+
+
+async def _measure(rate: int, processes: int, seconds: float) -> Row:
+    async with rig(rate=rate) as it:
+        await it.enqueue(round(rate * (seconds + _SETTLE_S + _START_S)) + 10)
+        await it.start(processes)
+        await until(lambda: _has_begun(it), 10)
+        await asyncio.sleep(_SETTLE_S)
+        commands, meter, begin_ns = await it.commands(), it.meter(), time.monotonic_ns()
+        await asyncio.sleep(seconds)
+        end_ns, cores = time.monotonic_ns(), meter.shares()
+        commands_after = await it.commands()
+        left = await it.waiting()
+        report, arrivals = await it.cloud.report(), await it.cloud.arrivals()
+        it.stop()
+    within = [one for one in arrivals if begin_ns <= one.at_ns < end_ns]
+    page = report["numbers"][NUMBER]
+    return {
+        "rate_per_s": rate,
+        "processes": processes,
+        "seconds": round((end_ns - begin_ns) / 1e9, 3),
+        "largest_window": page["largest_window"],
+        "smallest_margin_ms": page["smallest_margin_ms"],
+        "over_limit": report["over_limit"],
+        "used": len(within) / (rate * (end_ns - begin_ns) / 1e9),
+        "scripts_per_message": _scripts(commands_after, commands) / max(1, len(within)),
+        "gaps_ms": _gaps(within),
+        "cores": cores,
+        "backlog_left": left,
+    }
+
+
+async def _has_begun(it: Rig) -> bool:
+    return bool((await it.cloud.report())["requests"])
+
+
+def _scripts(after: dict[str, int], before: dict[str, int]) -> int:
+    return after.get("evalsha", 0) - before.get("evalsha", 0)
+
+
+def _gaps(arrivals: list[Arrival]) -> dict[str, float]:
+    """Times between arrivals, in ms: a late claim shows as a gap."""
+    gaps = [(later.at_ns - one.at_ns) / 1e6 for one, later in zip(arrivals, arrivals[1:], strict=False)]
+    if not gaps:
+        return {}
+    return {"p50": round(percentile(gaps, 0.5), 3), "p99": round(percentile(gaps, 0.99), 3), "max": round(max(gaps), 3)}

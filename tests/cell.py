@@ -1,0 +1,165 @@
+"""A whole cell for tests: a simulator on a real socket, a numbers file, a client, and workers in this process."""
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
+
+from dispatcher import Dispatcher
+from dispatcher.app import App, assembled
+from dispatcher.lanes.keys import Keys
+from dispatcher.lanes.line import Line
+from dispatcher.lanes.record import Record
+from dispatcher.lanes.registry import Registered, Registry
+from dispatcher.numbersfile import NumbersFile
+from dispatcher.settings import Settings
+from dispatcher.simulator import Simulator
+from dispatcher.telemetry import Metrics
+
+OTP, SHOP = "106540352242922", "106540352242923"
+NAMES = {OTP: "otp", SHOP: "shop"}
+WABA = "102290129340398"
+TOKEN = "EAAGtoken"
+T = TypeVar("T")
+_CELLS = itertools.count(1)
+
+
+@dataclass
+class Cell:
+    """One cell; `settings` are those of its workers."""
+
+    simulator: Simulator
+    settings: Settings
+    numbers_file: Path
+    token_file: Path
+    client: Dispatcher
+    redis: "Redis[bytes]"
+    _apps: list[tuple[App, "asyncio.Task[None]"]] = field(default_factory=list)
+
+    @property
+    def prefix(self) -> str:
+        return f"dispatch:{{{self.settings.cell}}}:"
+
+    async def work(self) -> App:
+        """Start a worker in this process."""
+        started: asyncio.Future[App] = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(self._run(started))
+        await asyncio.wait([started, task], return_when=asyncio.FIRST_COMPLETED)
+        if not started.done():
+            await task
+        self._apps.append((started.result(), task))
+        return started.result()
+
+    async def _run(self, started: "asyncio.Future[App]") -> None:
+        numbers = NumbersFile.load(self.numbers_file)
+        async with assembled(self.settings, numbers, Metrics(CollectorRegistry())) as app:
+            started.set_result(app)
+            await app.run()
+
+    async def end(self, app: App, timeout_s: float = 10) -> None:
+        """Stop a worker as SIGTERM does, and wait for its end."""
+        task = next(task for running, task in self._apps if running is app)
+        app.stop()
+        await asyncio.wait_for(task, timeout_s)
+        self._apps = [(running, task) for running, task in self._apps if running is not app]
+
+    async def end_all(self) -> None:
+        for app, task in list(self._apps):
+            if task.done():
+                task.result()
+            await self.end(app)
+
+    def message(self, key: str, **fields: Any) -> dict[str, Any]:
+        """A text message of the otp number."""
+        content = {"type": "text", "text": {"body": "hello"}}
+        return {"number": OTP, "to": "+15551234567", "key": key, "content": content, **fields}
+
+    async def send(self, key: str, **fields: Any) -> None:
+        await self.client.send(self.message(key, **fields))
+
+    async def send_all(self, keys: list[str], **fields: Any) -> None:
+        async for ticket in self.client.send_many(self.message(key, **fields) for key in keys):
+            assert ticket.error is None, ticket.error
+
+    async def record(self, key: str) -> Record:
+        found = await self.client.status(key)
+        assert found is not None, f"{key} is not known"
+        return found
+
+    async def becomes(self, key: str, state: str, within_s: float = 5) -> Record:
+        """Wait until a message has a state."""
+
+        async def has_state() -> Record | None:
+            found = await self.client.status(key)
+            return found if found is not None and found.state == state else None
+
+        try:
+            return await eventually(has_state, within_s)
+        except TimeoutError:
+            raise AssertionError(f"{key} did not become {state}: {await self.client.status(key)}") from None
+
+    async def all_become(self, keys: list[str], state: str, within_s: float = 10) -> None:
+        for key in keys:
+            await self.becomes(key, state, within_s)
+
+    def posts(self, key: str | None = None) -> list[dict[str, object]]:
+        """What the simulator saw, of one key or of all."""
+        return [post for post in self.simulator.ledger.requests() if key is None or post["key"] == key]
+
+    async def events(self) -> list[dict[bytes, bytes]]:
+        return [fields for _, fields in await self.redis.xrange(f"{self.prefix}events")]
+
+
+async def eventually(check: Callable[[], Awaitable[T | None]], within_s: float = 5) -> T:
+    """Ask until the answer is true."""
+    ends_at = time.monotonic() + within_s
+    while time.monotonic() < ends_at:
+        if found := await check():
+            return found
+        await asyncio.sleep(0.01)
+    raise TimeoutError
+
+
+def write_numbers(folder: Path, rate: float = 80.0) -> tuple[Path, Path]:
+    """Write a numbers file with two numbers and one token."""
+    token_file, numbers_file = folder / "token", folder / "numbers.toml"
+    token_file.write_text(TOKEN)
+    numbers_file.write_text(
+        "\n".join(
+            f'[numbers.{number}]\nname = "{name}"\nwaba_id = "{WABA}"\nmessages_per_second = {rate}\n'
+            f'access_token = {{ file = "{token_file}" }}'
+            for number, name in NAMES.items()
+        )
+    )
+    return numbers_file, token_file
+
+
+@contextlib.asynccontextmanager
+async def cell(
+    redis_url: str, folder: Path, simulator: Simulator, *, rate: float = 80.0, **settings: Any
+) -> AsyncIterator[Cell]:
+    """Open a cell of its own on a server that may be shared."""
+    numbers_file, token_file = write_numbers(folder, rate)
+    made = Settings(
+        redis_url=redis_url, cell=f"test-{next(_CELLS)}", graph_url=simulator.url, numbers_file=numbers_file,
+        metrics_port=0, **settings,
+    )  # fmt: skip
+    async with (
+        Dispatcher.connect(redis_url, cell=made.cell) as client,
+        Redis.from_url(redis_url, protocol=2) as redis,
+    ):
+        numbers = NumbersFile.load(numbers_file).numbers.values()
+        registry = Registry(Line(redis), Keys(made.cell))
+        await registry.publish(Registered(n.id, n.name, n.rate_per_s, n.waba_id or "") for n in numbers)
+        opened = Cell(simulator, made, numbers_file, token_file, client, redis)
+        try:
+            yield opened
+        finally:
+            await opened.end_all()

@@ -1,0 +1,597 @@
+"""The lanes against a plain model: whatever order things happen in, the books say what became of every message."""
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import Coroutine, Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from redis.asyncio import Redis
+
+from dispatcher.embedded import Server
+from dispatcher.lanes.serving import Claimed, Settlement
+from dispatcher.message import Message
+from dispatcher.policy.gate import Room, bucket_size
+from tests.lanes.cell import HOUR_US, NUMBER, OTHER, RATE, TOKEN, WABA, Cell, keys_of, message, template, text
+
+T = TypeVar("T")
+PRIORITIES = ("urgent", "normal", "bulk")
+PROCESSES = ("process-1", "process-2")
+NUMBERS = (NUMBER, OTHER)
+SCOPES = (
+    "all", f"number:{NUMBER}", f"waba:{WABA}", f"credential:{TOKEN}", f"lane:{NUMBER}:urgent", f"lane:{OTHER}:normal",
+    f"template:{WABA}:shipped", "campaign:spring",
+)  # fmt: skip
+OUTCOMES = ("accepted", "retry", "snooze", "release", "reject", "uncertain", "flying")
+TRIES = (0, 9, 9)
+CELLS = itertools.count(1)
+
+names = st.integers(0, 9).map("k{}".format)
+numbers = st.sampled_from(NUMBERS)
+processes = st.sampled_from(PROCESSES)
+scopes = st.sampled_from(SCOPES)
+places = st.integers(0, 3)
+
+
+@dataclass
+class Kept:
+    """What the model knows of a message."""
+
+    message: Message
+    lane: int
+    due: int
+    place: int
+    expired: bool = False
+    state: str = "queued"
+    parked: str = ""
+    claim: int = 0
+    attempts: int = 0
+    lapses: int = 0
+    cancelled: bool = False
+    wamids: list[str] = field(default_factory=list)
+
+    @property
+    def number(self) -> str:
+        return self.message.number
+
+    @property
+    def template(self) -> str:
+        return str(self.message.content["template"]["name"]) if self.message.content["type"] == "template" else ""
+
+    @property
+    def sets(self) -> set[str]:
+        """Where its state says that it is listed."""
+        if self.state == "queued":
+            return {f"parked:{self.parked}" if self.parked else f"lane:{self.number}:{self.lane}", "expiry"}
+        if self.state in {"sending", "uncertain"}:
+            return {self.state, "expiry"}
+        return {"dead"} if self.state == "dead" else set()
+
+
+@dataclass
+class Gate:
+    """What the model knows of a number's gate."""
+
+    streak: int = 0
+    doubts: int = 0
+    closed_at: int = 0
+    blocked: bool = False
+    why: str = ""
+    probing: bool = False
+
+    def allows(self, tokens: int) -> int:
+        if self.streak == 0 or self.why == "foreign":
+            return tokens
+        return 0 if self.blocked or self.probing else min(tokens, 1)
+
+
+@dataclass(frozen=True)
+class Handed:
+    """A message as some claim once handed it out."""
+
+    claimed: Claimed
+    number: str
+    at: int
+
+
+class Lanes(RuleBasedStateMachine):
+    """Rules act on the server and on the model alike; the invariants compare the two."""
+
+    server: Server
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.redis = Redis.from_url(self.server.url, protocol=2)
+        self.cell = Cell(self.redis, f"model-{next(CELLS)}")
+        self.kept: dict[str, Kept] = {}
+        self.gates = {number: Gate() for number in NUMBERS}
+        self.owners: dict[str, str | None] = dict.fromkeys(NUMBERS)
+        self.stops: dict[str, str] = {}
+        self.sequence = 0
+        self.last: dict[tuple[str, str], tuple[int, list[Claimed]]] = {}
+        self.claimed_by: dict[str, str] = {}
+        self.handed: list[Handed] = []
+        self.told: list[tuple[str, str]] = []
+        self.told_till = b"-"
+        for process in PROCESSES:
+            self.run(self.cell.serving.serve(process, NUMBERS))
+
+    def run(self, step: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(step)
+
+    def teardown(self) -> None:
+        self.run(self.redis.aclose())  # type: ignore[attr-defined] # types-redis lags behind
+        self.runner.close()
+
+    # producers
+
+    @rule(name=names, number=numbers, lane=st.integers(0, 2), kind=st.integers(0, 3), later=st.booleans())
+    def enqueue(self, name: str, number: str, lane: int, kind: int, later: bool) -> None:
+        given = message(
+            name,
+            number=number,
+            priority=PRIORITIES[lane],
+            content=template() if kind % 2 else text(),
+            campaign="spring" if kind > 1 else None,
+            not_before="2222-01-01T00:00:00Z" if later else None,
+        )
+        [found] = self.run(self.cell.enqueue(given))
+        known = self.kept.get(name)
+        if known is None:
+            assert (found.word, found.state) == ("queued", "queued")
+            due = int(self.run(self.cell.record(name))["due"])
+            self.kept[name] = Kept(given, lane, due, due)
+        else:
+            same = known.message.content == given.content
+            assert (found.word, found.state) == ("duplicate" if same else "conflict", known.state)
+
+    @rule(name=names)
+    def cancel(self, name: str) -> None:
+        found = self.run(self.cell.producing.cancel(name))
+        kept = self.kept.get(name)
+        if kept is None:
+            assert found == ("unknown", "")
+        elif kept.state == "queued":
+            assert found == ("cancelled", "queued")
+            self.end(name, "cancelled")
+        elif kept.state in {"sending", "uncertain"}:
+            assert found == ("marked", kept.state)
+            kept.cancelled = True
+        else:
+            assert found == ("settled", kept.state)
+
+    # workers
+
+    @rule(process=processes)
+    def take(self, process: str) -> None:
+        now = self.run(self.cell.now())
+        due = {number for number in NUMBERS if (at := self.due_of(number)) is not None and at <= now}
+        _, taken = self.run(self.cell.serving.take(process))
+        # what became due between the two looks may be taken as well
+        assert due <= set(taken)
+        for number in taken:
+            self.owners[number] = process
+
+    @rule(process=processes, number=numbers, tokens=st.integers(0, 4), room=places, more=st.tuples(places, places))
+    def claim(self, process: str, number: str, tokens: int, room: int, more: tuple[int, int]) -> None:
+        rooms = Room(urgent=room + sum(more), normal=room + more[0], bulk=room)
+        self.run(self.cell.fix_tokens(tokens, number))
+        self.sequence += 1
+        asking = self.cell.asking(number, owner=process, sequence=self.sequence, room=rooms)
+        batch = self.run(self.cell.serving.claim(asking))
+        if self.owners[number] != process:
+            assert (batch.state, batch.messages) == ("lost", [])
+            return
+        self.claimed_by[number] = process
+        expected, put_aside = self.expect_claim(number, self.gates[number].allows(tokens), rooms)
+        assert keys_of(batch.messages) == expected
+        assert (batch.expired, batch.cancelled, batch.parked) == tuple(
+            put_aside[word] for word in ("expired", "cancelled", "parked")
+        )
+        gate = self.gates[number]
+        assert batch.streak == gate.streak
+        if gate.streak and gate.why != "foreign" and expected:
+            gate.probing = True
+        for claimed in batch.messages:
+            kept = self.kept[claimed.key]
+            kept.state, kept.claim = "sending", kept.claim + 1
+            assert (claimed.claim, claimed.attempts, claimed.priority) == (kept.claim, kept.attempts, kept.lane)
+            self.handed.append(Handed(claimed, number, batch.claimed_at_us))
+        assert float(self.run(self.cell.gate(number))["tokens"]) == tokens - len(expected)
+        if batch.messages:
+            self.last[process, number] = (self.sequence, batch.messages)
+        assert batch.state in {"kept", "released"}
+        assert batch.wait_s <= 0.05
+        if batch.state == "released":
+            self.owners[number] = None
+
+    @rule(process=processes, number=numbers)
+    def claim_again(self, process: str, number: str) -> None:
+        """The answer was lost: the same sequence brings the same messages, whoever serves the number by now."""
+        if (process, number) not in self.last:
+            return
+        sequence, messages = self.last[process, number]
+        batch = self.run(self.cell.claim(number, owner=process, sequence=sequence))
+        still = [m for m in messages if (k := self.kept[m.key]).state == "sending" and k.claim == m.claim]
+        assert [(m.key, m.claim, m.body) for m in batch.messages] == [(m.key, m.claim, m.body) for m in still]
+        owner = self.owners[number]
+        assert batch.state == ("released" if owner is None else "kept" if owner == process else "lost")
+
+    @precondition(lambda self: self.claimed_by)
+    @rule(number=numbers)
+    def echo_of_a_claim(self, number: str) -> None:
+        """A claim that was stuck on its way for long brings nothing."""
+        if process := self.claimed_by.get(number):
+            batch = self.run(self.cell.claim(number, owner=process, sequence=0))
+            assert batch.messages == []
+
+    @precondition(lambda self: self.handed)
+    @rule(data=st.data(), size=st.integers(1, 3))
+    def settle(self, data: st.DataObject, size: int) -> None:
+        """Any claim there ever was, again and again, whatever has become of it."""
+        entries = []
+        for _ in range(size):
+            handed = self.handed[-1 - data.draw(st.integers(0, min(len(self.handed) - 1, 8)))]
+            outcome = data.draw(st.sampled_from(OUTCOMES))
+            gate = data.draw(st.sampled_from(("", "close", "doubt", "open")))
+            if gate == "doubt":
+                outcome = "uncertain"
+            value: str | int = ""
+            if outcome == "accepted":
+                value = f"wamid.{data.draw(st.integers(1, 2))}"
+            elif outcome in {"retry", "snooze"}:
+                value = data.draw(st.sampled_from((0, HOUR_US) if outcome == "retry" else ("", 0, HOUR_US)))
+            elif outcome == "flying":
+                value = HOUR_US
+            why, credential = data.draw(st.sampled_from((("throttled", ""), ("credential", "other token"))))
+            entries.append(
+                Settlement(
+                    handed.claimed, handed.number, handed.at, outcome, value, error="131000 a test", gate=gate,
+                    gate_for_us=HOUR_US if gate else 0, why=why, credential=credential,
+                )  # fmt: skip
+            )
+        before = self.run(self.cell.now())
+        words = self.run(self.cell.serving.settle(entries))
+        closed = {number: int(self.run(self.cell.gate(number)).get("closed", 0)) for number in NUMBERS}
+        for entry, word in zip(entries, words, strict=True):
+            assert word == self.expect_settled(entry)
+            self.expect_turned(entry, word, closed[entry.number])
+        self.read_places(before, self.run(self.cell.now()), entries)
+
+    @rule(process=processes)
+    def tend(self, process: str) -> None:
+        tended = self.run(self.cell.serving.tend(process))
+        assert (tended.uncertain, tended.lapsed, tended.expired, tended.held, tended.lost) == self.expect_tended(set())
+        assert not tended.forgotten
+        assert not tended.more
+
+    @rule(process=processes, which=st.sets(numbers))
+    def release(self, process: str, which: set[str]) -> None:
+        mine = [number for number in sorted(which) if self.owners[number] == process]
+        assert self.run(self.cell.serving.release(process, sorted(which))) == len(mine)
+        for number in mine:
+            self.owners[number] = None
+
+    # operators
+
+    @rule(scope=scopes, action=st.sampled_from(("hold", "hold", "cancel")))
+    def stop(self, scope: str, action: str) -> None:
+        self.run(self.cell.stop(scope, action))
+        self.stops[scope] = action
+
+    @rule(scope=scopes)
+    def lift(self, scope: str) -> None:
+        assert self.run(self.cell.stops.lift(scope, NUMBERS)) == (self.stops.pop(scope, None) is not None)
+        self.expect_unparked()
+
+    @rule()
+    def unpark(self) -> None:
+        assert self.run(self.cell.stops.unpark()) is False
+        self.expect_unparked()
+
+    # time
+
+    @precondition(lambda self: any(kept.state == "sending" for kept in self.kept.values()))
+    @rule(data=st.data())
+    def lease_of_a_message_ends(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from([name for name, kept in self.kept.items() if kept.state == "sending"]))
+        self.run(self.cell.end_lease(name))
+        tended = self.run(self.cell.serving.tend(PROCESSES[0]))
+        assert (tended.uncertain, tended.lapsed, tended.expired, tended.held, tended.lost) == self.expect_tended({name})
+
+    @precondition(lambda self: any("expiry" in kept.sets for kept in self.kept.values()))
+    @rule(data=st.data())
+    def time_to_live_ends(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from([name for name, kept in self.kept.items() if "expiry" in kept.sets]))
+        self.run(self.cell.end_time(name))
+        self.kept[name].expired = True
+
+    @rule(number=numbers)
+    def ownership_ends(self, number: str) -> None:
+        if self.owners[number]:
+            self.run(self.cell.end_ownership(number))
+
+    @rule(number=numbers)
+    def block_ends(self, number: str) -> None:
+        till = int(self.run(self.cell.gate(number)).get("until", 0))
+        self.run(self.cell.end_block(number))
+        self.gates[number].blocked = self.gates[number].probing = False
+        self.pull_due(number, max(0, till - self.run(self.cell.now())))
+
+    @precondition(lambda self: any(kept.place > kept.due for kept in self.kept.values()))
+    @rule(data=st.data())
+    def what_was_later_becomes_due(self, data: st.DataObject) -> None:
+        now = self.run(self.cell.now())
+        later = [n for n, k in self.kept.items() if k.state == "queued" and not k.parked and k.place > now]
+        if later:
+            kept = self.kept[name := data.draw(st.sampled_from(later))]
+            self.pull_due(kept.number, kept.place - now)
+            kept.place = now - 1
+            self.run(self.redis.zadd(self.cell.keys.lane(kept.number, kept.lane), {name: kept.place}))
+
+    def pull_due(self, number: str, by_us: int) -> None:
+        """Time passes for a number that nobody owns: its next look comes nearer by as much."""
+        at = self.due_of(number)
+        if at is not None and self.owners[number] is None:
+            self.run(self.redis.zadd(self.cell.keys("due"), {number: at - by_us - 2}))
+
+    def due_of(self, number: str) -> int | None:
+        return self.run(self.cell.score("due", number))
+
+    # the model
+
+    def end(self, name: str, state: str) -> None:
+        self.kept[name].state = state
+        self.kept[name].parked = ""
+        self.told.append((state, name))
+
+    def action_on(self, number: str, lane: int) -> str:
+        wide = ("all", f"number:{number}", f"waba:{WABA}", f"credential:{TOKEN}", f"lane:{number}:{PRIORITIES[lane]}")
+        actions = {self.stops[scope] for scope in wide if scope in self.stops}
+        return "cancel" if "cancel" in actions else "hold" if actions else "look"
+
+    def stop_of(self, kept: Kept) -> tuple[str, str]:
+        """The stop that covers one message by its labels: its action and its scope."""
+        for scope in (f"template:{WABA}:{kept.template}", f"campaign:{kept.message.campaign}"):
+            if scope in self.stops:
+                return self.stops[scope], scope
+        return "", ""
+
+    def waiting(self, number: str, lane: int) -> list[str]:
+        """The lane, in its order."""
+        found = [
+            (kept.place, name)
+            for name, kept in self.kept.items()
+            if kept.state == "queued" and not kept.parked and (kept.number, kept.lane) == (number, lane)
+        ]
+        return [name for _, name in sorted(found)]
+
+    def expect_claim(self, number: str, free: int, room: Room) -> tuple[list[str], Counter[str]]:
+        now = self.run(self.cell.now())
+        claimed: list[str] = []
+        put_aside: Counter[str] = Counter()
+        for lane, places_left in enumerate((room.urgent, room.normal, room.bulk)):
+            action = self.action_on(number, lane)
+            for name in self.waiting(number, lane):
+                kept = self.kept[name]
+                if action == "hold" or kept.place > now:
+                    break
+                if action == "look" and len(claimed) >= min(free, places_left):
+                    break
+                word, scope = ("cancel", "") if action == "cancel" else self.stop_of(kept)
+                if kept.expired:
+                    put_aside["expired"] += 1
+                    self.end(name, "expired")
+                elif word == "cancel":
+                    put_aside["cancelled"] += 1
+                    self.end(name, "cancelled")
+                elif word == "hold":
+                    put_aside["parked"] += 1
+                    kept.parked = scope
+                else:
+                    claimed.append(name)
+        return claimed, put_aside
+
+    def expect_settled(self, entry: Settlement) -> str:
+        key = entry.message.key
+        kept = self.kept[key]
+        if entry.outcome == "accepted":
+            return self.expect_accepted(entry, kept)
+        if entry.outcome == "flying":
+            if kept.state != "queued" or kept.claim > entry.message.claim:
+                return ""
+            kept.state, kept.parked = "sending", ""
+            return "sending"
+        if kept.state not in {"sending", "uncertain"} or kept.claim != entry.message.claim:
+            return ""
+        if entry.outcome == "uncertain" and kept.state == "uncertain":
+            return ""
+        if entry.outcome not in {"snooze", "release"} and kept.state == "sending":
+            kept.attempts += 1
+        if entry.outcome == "uncertain":
+            kept.state = "uncertain"
+            self.told.append(("uncertain", key))
+        elif entry.outcome == "reject" or (entry.outcome == "retry" and 0 < TRIES[kept.lane] <= kept.attempts):
+            self.end(key, "dead")
+        elif kept.cancelled:
+            self.end(key, "cancelled")
+        else:
+            kept.state, kept.place = "queued", -1
+            if entry.outcome != "release":
+                self.told.append(("retry" if entry.outcome == "retry" else "snoozed", key))
+        return kept.state
+
+    def expect_accepted(self, entry: Settlement, kept: Kept) -> str:
+        if str(entry.value) in kept.wamids:
+            return ""
+        kept.wamids.append(str(entry.value))
+        if len(kept.wamids) > 1:
+            self.told.append(("duplicate", entry.message.key))
+            return "duplicate"
+        if kept.state == "sending" and kept.claim == entry.message.claim:
+            kept.attempts += 1
+        self.end(entry.message.key, "accepted")
+        return "accepted"
+
+    def expect_turned(self, entry: Settlement, word: str, closed_at: int) -> None:
+        gate = self.gates[entry.number]
+        if entry.claimed_at_us <= gate.closed_at:
+            return
+        gate.probing = False
+        doubted = entry.gate == "doubt" and word != ""
+        gate.doubts += doubted
+        if entry.gate == "close" or (doubted and (gate.streak or gate.doubts == 5)):
+            gate.streak, gate.doubts, gate.blocked, gate.closed_at = gate.streak + 1, 0, True, closed_at
+            gate.why = "foreign" if entry.why == "credential" else ""
+        elif entry.gate == "open":
+            gate.streak = gate.doubts = 0
+            gate.blocked = False
+
+    def read_places(self, before: int, after: int, entries: Iterable[Settlement]) -> None:
+        """What was put back stands at its own place, or as much later as was said."""
+        for entry in entries:
+            kept = self.kept[entry.message.key]
+            if kept.state == "queued" and not kept.parked and kept.place == -1:
+                score = self.run(self.cell.score(f"lane:{kept.number}:{kept.lane}", entry.message.key))
+                assert score is not None
+                kept.place = score
+                offsets = [int(e.value) for e in entries if e.message is entry.message and e.value in (0, HOUR_US)]
+                allowed = [range(before + offset, after + offset + 1) for offset in offsets]
+                assert score == kept.due or any(score in window for window in allowed)
+
+    def expect_tended(self, ended: set[str]) -> tuple[int, int, int, int, int]:
+        counts: Counter[str] = Counter()
+        for name in sorted(ended):
+            kept = self.kept[name]
+            kept.lapses += 1
+            kept.attempts += 1
+            if kept.lapses == 3:
+                counts["lapsed"] += 1
+                self.end(name, "dead")
+            else:
+                counts["uncertain"] += 1
+                kept.state = "uncertain"
+                self.told.append(("uncertain", name))
+        for name, kept in self.kept.items():
+            if kept.expired and kept.state == "queued":
+                counts["expired"] += 1
+                self.end(name, "expired")
+            elif kept.expired and kept.state == "uncertain":
+                counts["held"] += 1
+                self.end(name, "dead")
+        return counts["uncertain"], counts["lapsed"], counts["expired"], counts["held"], 0
+
+    def expect_unparked(self) -> None:
+        for name, kept in self.kept.items():
+            action = self.stops.get(kept.parked)
+            if kept.parked and action == "cancel":
+                self.end(name, "cancelled")
+            elif kept.parked and action is None:
+                kept.parked, kept.place = "", kept.due
+
+    # what must hold after every step
+
+    @invariant()
+    def books_agree(self) -> None:
+        """Each message is listed exactly where its state says, with the counts that the model predicts."""
+        assert {name: kept.sets for name, kept in self.kept.items()} == {
+            name: self.found_in.get(name, set()) for name in self.kept
+        }
+        assert set(self.found_in) <= set(self.kept)
+        for name, kept in self.kept.items():
+            record = self.run(self.cell.record(name))
+            assert record["state"] == kept.state
+            assert int(record.get("claim") or 0) == kept.claim
+            assert int(record.get("attempts") or 0) == kept.attempts
+            assert bool(self.run(self.redis.exists(self.cell.keys("body:" + name)))) == (
+                kept.state in {"queued", "sending", "uncertain", "dead"} or (kept.state == "accepted" and kept.lane > 0)
+            )
+
+    @property
+    def found_in(self) -> dict[str, set[str]]:
+        names = ["sending", "uncertain", "expiry", "dead", *(f"parked:{scope}" for scope in SCOPES)]
+        names += [f"lane:{number}:{lane}" for number in NUMBERS for lane in range(3)]
+        found: dict[str, set[str]] = {}
+        for name, members in zip(names, self.run(self.read_sets(names)), strict=True):
+            for member in members:
+                found.setdefault(member.decode(), set()).add(name)
+            if name.startswith("lane:"):
+                _, number, lane = name.split(":")
+                assert [member.decode() for member in members] == self.waiting(number, int(lane))
+        return found
+
+    async def read_sets(self, names: list[str]) -> list[list[bytes]]:
+        async with self.redis.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.zrange(self.cell.keys(name), 0, -1)
+            return list(await pipe.execute())
+
+    @invariant()
+    def nothing_is_stuck(self) -> None:
+        """R1 to R4: a number with work has its time in `due`, no later than the work can be done."""
+        now = self.run(self.cell.now())
+        for number in NUMBERS:
+            at, gate = self.due_of(number), self.run(self.cell.gate(number))
+            assert gate.get("owner") == self.owners[number]
+            assert 0 <= float(gate.get("tokens", 0)) <= bucket_size(RATE)
+            if self.owners[number]:
+                assert at is not None
+                continue
+            blocked_till = self.blocked_till(number, gate)
+            for lane in range(3):
+                if waiting := self.waiting(number, lane):
+                    assert at is not None
+                    action = self.action_on(number, lane)
+                    soonest = max(now, self.kept[waiting[0]].place)
+                    if action == "hold":
+                        soonest += 30_000_000
+                    elif action == "look":
+                        soonest = max(soonest, blocked_till)
+                    assert at <= soonest + 50_000
+
+    def blocked_till(self, number: str, gate: dict[str, str]) -> int:
+        model = self.gates[number]
+        # with another token the block does not bind; who has that token is woken when it is read
+        assert int(gate.get("streak", 0)) == model.streak
+        assert int(gate.get("doubts", 0)) == model.doubts
+        return max(int(gate.get("until", 0)), int(gate.get("probe", 0))) if model.streak else 0
+
+    @invariant()
+    def every_outcome_is_told_once(self) -> None:
+        entries = self.run(self.redis.xrange(self.cell.keys("events"), min=self.told_till))
+        found = [(fields[b"type"].decode(), fields[b"key"].decode()) for _, fields in entries]
+        assert sorted(found) == sorted(self.told)
+        if entries:
+            self.told_till = b"(" + entries[-1][0]
+        self.told = []
+
+    @invariant()
+    def a_claim_number_is_handed_out_once(self) -> None:
+        seen = Counter((handed.claimed.key, handed.claimed.claim) for handed in self.handed)
+        assert not [claim for claim, times in seen.items() if times > 1]
+
+
+@pytest.mark.filterwarnings("default::ResourceWarning")
+def test_the_books_agree_with_a_plain_model_whatever_happens(server: Server) -> None:
+    machine = type("LanesOnServer", (Lanes,), {"server": server})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+        ),
+    )

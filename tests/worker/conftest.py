@@ -1,0 +1,39 @@
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from dispatcher import logs
+from dispatcher.embedded import Server
+from dispatcher.simulator import Number, Simulator, SimulatorSettings
+from tests.cell import OTP, SHOP, TOKEN, Cell
+from tests.cell import cell as open_cell
+
+SHORT = {
+    "http_timeout_s": 1.0,
+    "http_timeout_urgent_s": 0.5,
+    "claim_to_post_s": 0.5,
+    "message_lease_margin_s": 1.0,
+    "redis_timeout_s": 0.5,
+    "number_lease_s": 1.0,
+}
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    numbers = {OTP: Number(token=TOKEN, rate=80), SHOP: Number(token=TOKEN, rate=80)}
+    async with Simulator(SimulatorSettings(numbers=numbers, keep_bodies=True)).serving() as running:
+        yield running
+
+
+@pytest.fixture
+async def cell(server: Server, simulator: Simulator, tmp_path: Path) -> AsyncIterator[Cell]:
+    """A cell with short times and no worker yet."""
+    async with open_cell(server.url, tmp_path, simulator, **SHORT) as opened:
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> None:
+    """Thousands of attempts would hide what failed."""
+    logs.set_up("ERROR")
