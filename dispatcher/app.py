@@ -97,7 +97,9 @@ async def assembled(settings: Settings, numbers: NumbersFile, metrics: Metrics) 
     doorkeeper = Doorkeeper()
     redis = connect(url, timeout_s=settings.redis_timeout_s, doorkeeper=doorkeeper)
     line = Line(redis, journal.round_trip)
-    leases = Leases(settings.number_lease_s, (lanes[0].message_lease_s, lanes[1].message_lease_s, lanes[2].message_lease_s))
+    leases = Leases(
+        settings.number_lease_s, (lanes[0].message_lease_s, lanes[1].message_lease_s, lanes[2].message_lease_s)
+    )
     serving, stops = Serving(line, keys, leases, terms), Stops(line, keys, terms)
     flights = Flights(clock)
 
@@ -113,7 +115,9 @@ async def assembled(settings: Settings, numbers: NumbersFile, metrics: Metrics) 
     roster = Roster(numbers, journal)
     means = Means(serving, graph, settler, flights, recovery, roster, clock)
     limits = Limits(
-        settings.claim_to_post_s, (lanes[0].http_timeout_s, lanes[1].http_timeout_s, lanes[2].http_timeout_s), settings.room
+        settings.claim_to_post_s,
+        (lanes[0].http_timeout_s, lanes[1].http_timeout_s, lanes[2].http_timeout_s),
+        settings.room,
     )
     delivery = Delivery(process, means, limits, journal)
     books = Books(stops, Registry(line, keys), Load(journal.lagged))

@@ -1,4 +1,4 @@
-"""What producers use: put messages on Redis, ask how they stand, cancel them. Needs neither arq nor a worker's parts."""
+"""What producers use: put messages on Redis, ask how they stand, cancel them. Needs no part of a worker."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager

@@ -17,7 +17,7 @@ class DispatcherError(Exception):
     """What all errors of this package have in common."""
 
 
-class Refused(DispatcherError):
+class Refused(DispatcherError):  # noqa: N818 - a caller reads `except Refused`
     """The message cannot be taken as it is; nothing was queued. Sending it again unchanged fails again."""
 
     def __init__(self, field: str, reason: str, key: str | None = None) -> None:
@@ -38,7 +38,7 @@ class UnknownNumber(Refused):
     """No number of this cell has that id or name."""
 
 
-class QueueUnavailable(DispatcherError):
+class QueueUnavailable(DispatcherError):  # noqa: N818 - as above
     """Redis did not answer. The message may be queued: send it again with the same `key`, which is recognised."""
 
     def __init__(self, reason: str, key: str | None = None) -> None:

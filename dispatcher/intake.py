@@ -5,9 +5,10 @@ job at every poll. What cannot be read is never unpickled and never vanishes: it
 """
 
 import asyncio
+import contextlib
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -33,7 +34,7 @@ _JOBS_AT_ONCE = 50
 _RESTART_S = (0.1, 0.5, 1.0, 2.0)
 
 Send = Callable[[object, str], Awaitable[Ticket]]
-Chore = Callable[[], Awaitable[None]]
+Chore = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Witness(Protocol):
@@ -46,7 +47,7 @@ class Witness(Protocol):
         """A job was refused and listed."""
 
     def intake_restarted(self, exc: BaseException | None) -> None:
-        """arq's worker ended and is started again."""
+        """The arq worker ended and is started again."""
 
 
 class Intake:
@@ -67,7 +68,7 @@ class Intake:
         """Take nothing more in; `run` returns when what was begun has ended."""
         self._stopping.set()
 
-    async def run(self, send: Send, chores: dict[str, Chore], witness: Witness) -> None:
+    async def run(self, send: Send, chores: Mapping[str, Chore], witness: Witness) -> None:
         """Run until stopped; arq's worker ends whenever Redis does, and is then started again."""
         stopped = asyncio.create_task(self._stopping.wait())
         for tries in range(1_000_000_000):
@@ -83,7 +84,7 @@ class Intake:
             if self._stopping.is_set():
                 return
 
-    def _worker(self, send: Send, chores: dict[str, Chore], witness: Witness) -> Worker:
+    def _worker(self, send: Send, chores: Mapping[str, Chore], witness: Witness) -> Worker:
         jobs = _Jobs(self._pool(), self._refused, send, witness)
         crons = [cron(_chore(run), name=name, second=7, timeout=_TIMEOUT_S) for name, run in chores.items()]
         names = {"send", *chores}
@@ -147,7 +148,7 @@ class _Jobs:
         self._send = send
         self._witness = witness
 
-    async def send(self, ctx: dict[str, Any], *args: Any, **fields: Any) -> None:
+    async def send(self, ctx: dict[str, Any], /, *args: Any, **fields: Any) -> None:
         """Queue the message that is the one argument, or whose fields the arguments are."""
         job = str(ctx["job_id"])
         if len(args) + bool(fields) != 1:
@@ -241,18 +242,18 @@ def _is_text(raw: bytes) -> bool:
     return True
 
 
-def _chore(run: Chore) -> Callable[[dict[str, Any]], Awaitable[None]]:
-    async def chore(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - arq's interface
-        try:
+def _chore(run: Chore) -> Any:
+    """Return what arq calls; it comes again in a minute, so an outage is no failure."""
+
+    async def chore(ctx: dict[Any, Any]) -> None:  # noqa: ARG001 - arq's interface
+        with contextlib.suppress(errors.QueueUnavailable):
             await run()
-        except errors.QueueUnavailable:
-            pass  # it comes again in a minute
 
     return chore
 
 
 async def _end(worker: Worker, running: asyncio.Task[None]) -> None:
-    """Let what was begun end, then close; arq raises the cancellations of its own jobs, so it is judged from outside."""
+    """Let what was begun end, then close; arq raises the cancellations of its own jobs, so judge it from outside."""
     worker.allow_pick_jobs = False
     pending = [task for task in worker.tasks.values() if not task.done()]
     if pending:

@@ -25,6 +25,7 @@ class Journal:
         self._log: Any = structlog.get_logger().bind(process=process)
         self._waits = [metrics.enqueue_to_post.labels(lane) for lane in LANES]
         self._claimed = [metrics.claimed_messages.labels(lane) for lane in LANES]
+        self._lease_ends = metrics.uncertain.labels("lease")
         self._posts = {name: metrics.post.labels(name) for name in _OUTCOMES.values()}
 
     # deliveries
@@ -103,19 +104,17 @@ class Journal:
 
     def tended(self, tended: Tended) -> None:
         """A step of upkeep was done."""
-        settled = self._metrics.settled
-        for count, child in (
-            (tended.uncertain, lambda: self._metrics.uncertain.labels("lease")),
-            (tended.lapsed, lambda: settled.labels("dead", "lapsed")),
-            (tended.expired, lambda: settled.labels("expired", "")),
-            (tended.held, lambda: settled.labels("dead", "held")),
+        for count, counter in (
+            (tended.uncertain, self._lease_ends),
+            (tended.expired, self._metrics.settled.labels("expired", "")),
+            (tended.lapsed, self._metrics.settled.labels("dead", "lapsed")),
+            (tended.held, self._metrics.settled.labels("dead", "held")),
+            (tended.lost, self._metrics.settled.labels("dead", "lost")),
         ):
             if count:
-                child().inc(count)
+                counter.inc(count)
         if tended.uncertain or tended.lapsed or tended.held:
-            self._log.warning(
-                logs.LEASES_ENDED, uncertain=tended.uncertain, lapsed=tended.lapsed, held=tended.held
-            )
+            self._log.warning(logs.LEASES_ENDED, uncertain=tended.uncertain, lapsed=tended.lapsed, held=tended.held)
 
     def broken(self, number: str, exc: Exception) -> None:
         """A number could not be served; another try follows when its lease has ended."""

@@ -60,8 +60,8 @@ class Parent:
     def run(self) -> int:
         """Run until told to stop and all workers have ended; the worst of their exit codes."""
         logs.set_up(self._settings.log_level, self._settings.log_format)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._take_note)
+        for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(name, self._take_note)
         for child in self._children:
             child.start()
         is_stopping = False
@@ -74,7 +74,7 @@ class Parent:
                     child.send(number)
             if not is_stopping:
                 self._revive()
-        return max(abs(child.code) for child in self._children)
+        return max(child.exit_code() for child in self._children)
 
     def _take_note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the interface of signal
         self._signals.append(number)
@@ -123,6 +123,13 @@ class _Child:
         self._quick_ends = 0 if is_steady else self._quick_ends + 1
         self._due_at = time.monotonic() + _RESTART_S[min(self._quick_ends, len(_RESTART_S) - 1)]
         return True
+
+    def exit_code(self) -> int:
+        """How the last of its processes ended: 0, its own code, or 1 for a signal."""
+        code = self._process.returncode if self._process is not None else self.code
+        if code == -signal.SIGTERM:
+            return 0  # asked to end before it had begun
+        return code if code >= 0 else 1
 
     def start_when_due(self) -> None:
         if self._due_at is not None and time.monotonic() >= self._due_at:

@@ -63,5 +63,6 @@ class Roster:
         if dict(after) == before:
             return Changes()
         self._witness.reloaded(len(after))
-        fingerprints = {number.id: number.token_fingerprint for number in before.values()}
-        return Changes(any=True, new_tokens=tuple(n.id for n in after.values() if fingerprints.get(n.id) != n.token_fingerprint))
+        known = {number.id: number.token_fingerprint for number in before.values()}
+        new = tuple(number.id for number in after.values() if known.get(number.id) != number.token_fingerprint)
+        return Changes(any=True, new_tokens=new)

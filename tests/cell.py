@@ -40,7 +40,7 @@ class Cell:
     numbers_file: Path
     token_file: Path
     client: Dispatcher
-    redis: "Redis[bytes]"
+    redis: Any  # redis-py's types say of each command that it may or may not be awaited
     _apps: list[tuple[App, "asyncio.Task[None]"]] = field(default_factory=list)
 
     @property
@@ -51,7 +51,7 @@ class Cell:
         """Start a worker in this process."""
         started: asyncio.Future[App] = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(self._run(started))
-        await asyncio.wait([started, task], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({started, task}, return_when=asyncio.FIRST_COMPLETED)  # type: ignore[type-var]
         if not started.done():
             await task
         self._apps.append((started.result(), task))

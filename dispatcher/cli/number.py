@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dispatcher.cli.output import Json, fail, note, shown, table, write_json
-from dispatcher.cli.stop import By, For, Until, ended_at
+from dispatcher.cli.stop import By, For, Until, ended_at, put
 
 if TYPE_CHECKING:
     from dispatcher.cli.session import Session
@@ -52,9 +52,8 @@ def pause(
     async def work(session: "Session") -> "tuple[Registered, Stop]":
         found = await session.registry.find(number)
         now = await session.overlook.now()
-        stop = Stop(f"number:{found.id}", "hold", reason, by or somebody(), now, ended_at(until, for_s, now))
-        await session.stops.add(stop)
-        return found, stop
+        stop = Stop(f"number:{found.id}", "hold", reason, by or somebody(), until=ended_at(until, for_s, now))
+        return found, await put(session, stop)
 
     found, stop = ask(work)
     if as_json:

@@ -118,5 +118,7 @@ def _away(exc: errors.QueueUnavailable, address: str) -> tuple[str, int]:
         return f"{exc.reason}; another program may write to {address}, or another version of this one", 1
     if "Authentication" in exc.reason or "NoPermission" in exc.reason:
         return f"Redis at {address} refuses us: check user and password in DISPATCHER_REDIS_URL", AWAY
+    if "InvalidResponse" in exc.reason:
+        return f"what answers at {address} is no Redis: set DISPATCHER_REDIS_URL", AWAY
     again = f"; then send again with --key {exc.key}, which is never queued twice" if exc.key else ""
     return f"{exc.reason}, at {address}: start it or set DISPATCHER_REDIS_URL{again}", AWAY

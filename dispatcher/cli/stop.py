@@ -46,6 +46,12 @@ def ended_at(until: datetime | None, for_s: float | None, now: datetime) -> date
     return until if for_s is None else now + timedelta(seconds=for_s)
 
 
+async def put(session: "Session", stop: "Stop") -> "Stop":
+    """Put a stop into force; returns it as it stands now."""
+    await session.stops.add(stop)
+    return next((standing for standing in await session.stops.all() if standing.scope == stop.scope), stop)
+
+
 @app.command("list")
 def list_stops(as_json: Json = False) -> None:
     """List the stops, also those whose time has run out."""
@@ -83,9 +89,7 @@ def add(
         now = await session.overlook.now()
         meant = as_kept(await _with_id(session, scope))
         action = "cancel" if cancel else "hold"
-        stop = Stop(meant, action, reason, by or somebody(), now, ended_at(until, for_s, now))
-        await session.stops.add(stop)
-        return stop
+        return await put(session, Stop(meant, action, reason, by or somebody(), until=ended_at(until, for_s, now)))
 
     stop = ask(work)
     if as_json:

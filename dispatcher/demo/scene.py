@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from dispatcher.demo.evidence import LATENCY_S
 from dispatcher.demo.options import Options
 from dispatcher.demo.parts import DemoFailed, Part, clean_environment
 from dispatcher.embedded import Server
 
-LATENCY_S: Final = 0.15
 HTTP_TIMEOUT_S: Final = 5.0
 HTTP_TIMEOUT_URGENT_S: Final = 3.0
 MESSAGE_LEASE_MARGIN_S: Final = 3.0
@@ -38,14 +38,14 @@ _WORK: Final = (
 class Scene:
     """What runs. `numbers` are the ids of the numbers by their names."""
 
-    def __init__(self, options: Options, folder: Path, server: Server, simulator: Part) -> None:
+    def __init__(self, options: Options, folder: Path, server: Server) -> None:
         self.server = server
-        self.simulator = simulator
         self.simulator_url = ""
         self.numbers = numbers_of(options)
         self.workers: list[Part] = []
         self._folder = folder
         self._write_numbers(options)
+        self._simulator = _start_simulator(options, folder)
 
     async def wait_for_simulator(self) -> None:
         """Learn where the simulator listens.
@@ -54,8 +54,8 @@ class Scene:
             DemoFailed: It ended, or says nothing.
         """
         started_at = time.monotonic()
-        while not (said := self.simulator.said).endswith("\n"):
-            self.simulator.fail_if_ended()
+        while not (said := self._simulator.said).endswith("\n"):
+            self._simulator.fail_if_ended()
             if time.monotonic() - started_at > START_LIMIT_S:
                 raise DemoFailed("the simulator does not start")
             await asyncio.sleep(_POLL_S)
@@ -78,9 +78,9 @@ class Scene:
         return self.workers[-1]
 
     def clear(self) -> None:
-        """End the workers that still run."""
-        for worker in self.workers:
-            worker.kill()
+        """End what still runs."""
+        for part in (*self.workers, self._simulator):
+            part.kill()
 
     def _write_numbers(self, options: Options) -> None:
         (self._folder / "token").write_text(_TOKEN, encoding="utf-8")
@@ -109,8 +109,7 @@ async def staged(options: Options) -> AsyncIterator[Scene]:
     with tempfile.TemporaryDirectory(prefix="dispatcher-demo-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         async with Server(options.server, options=_KEPT) as server:
-            simulator = _start_simulator(options, folder)
-            scene = Scene(options, folder, server, simulator)
+            scene = Scene(options, folder, server)
             try:
                 await scene.wait_for_simulator()
                 for _ in range(options.workers):
@@ -118,7 +117,6 @@ async def staged(options: Options) -> AsyncIterator[Scene]:
                 yield scene
             finally:
                 scene.clear()
-                simulator.kill()
 
 
 def _start_simulator(options: Options, folder: Path) -> Part:

@@ -19,6 +19,7 @@ from dispatcher.lanes.stops import Stop, Stops
 
 _REFUSED_MAX = 1000
 _NUMBERS_A_CALL = 500
+_NUMBERS_AT_ONCE = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,12 @@ class Overlook:
 
     async def _numbers(self, registered: Sequence[Registered], around: _Around) -> tuple[NumberOverview, ...]:
         able = await self._able([number.id for number in registered], around.processes)
-        return tuple(await asyncio.gather(*(self._number(number, around, able[number.id]) for number in registered)))
+        found: list[NumberOverview] = []
+        # in parts, so that a Redis that goes away is noticed soon
+        for at in range(0, len(registered), _NUMBERS_AT_ONCE):
+            part = registered[at : at + _NUMBERS_AT_ONCE]
+            found += await asyncio.gather(*(self._number(number, around, able[number.id]) for number in part))
+        return tuple(found)
 
     async def _number(self, number: Registered, around: _Around, workers: list[str]) -> NumberOverview:
         gate_key = self._keys.gate(number.id)

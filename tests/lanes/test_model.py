@@ -38,10 +38,21 @@ TRIES = (0, 9, 9)
 CELLS = itertools.count(1)
 
 names = st.integers(0, 9).map("k{}".format)
-numbers = st.sampled_from(NUMBERS)
+numbers = st.sampled_from((NUMBER, NUMBER, OTHER))
 processes = st.sampled_from(PROCESSES)
 scopes = st.sampled_from(SCOPES)
 places = st.integers(0, 3)
+
+
+def described(name: str, number: str, lane: int, kind: int) -> Message:
+    return message(
+        name,
+        number=number,
+        priority=PRIORITIES[lane],
+        content=template() if kind % 2 else text(),
+        campaign="spring" if kind in {2, 3} else None,
+        not_before="2222-01-01T00:00:00Z" if kind == 4 else None,
+    )
 
 
 @dataclass
@@ -137,25 +148,19 @@ class Lanes(RuleBasedStateMachine):
 
     # producers
 
-    @rule(name=names, number=numbers, lane=st.integers(0, 2), kind=st.integers(0, 3), later=st.booleans())
-    def enqueue(self, name: str, number: str, lane: int, kind: int, later: bool) -> None:
-        given = message(
-            name,
-            number=number,
-            priority=PRIORITIES[lane],
-            content=template() if kind % 2 else text(),
-            campaign="spring" if kind > 1 else None,
-            not_before="2222-01-01T00:00:00Z" if later else None,
-        )
-        [found] = self.run(self.cell.enqueue(given))
-        known = self.kept.get(name)
-        if known is None:
-            assert (found.word, found.state) == ("queued", "queued")
-            due = int(self.run(self.cell.record(name))["due"])
-            self.kept[name] = Kept(given, lane, due, due)
-        else:
-            same = known.message.content == given.content
-            assert (found.word, found.state) == ("duplicate" if same else "conflict", known.state)
+    @rule(given=st.lists(st.builds(described, names, numbers, st.integers(0, 2), st.integers(0, 7)), min_size=1, max_size=4))
+    def enqueue(self, given: list[Message]) -> None:
+        found = self.run(self.cell.enqueue(*given))
+        for entry, each in zip(found, given, strict=True):
+            name = str(each.key)
+            known = self.kept.get(name)
+            if known is None:
+                assert (entry.word, entry.state) == ("queued", "queued")
+                due = int(self.run(self.cell.record(name))["due"])
+                self.kept[name] = Kept(each, each.priority.lane, due, due)
+            else:
+                same = known.message.content == each.content
+                assert (entry.word, entry.state) == ("duplicate" if same else "conflict", known.state)
 
     @rule(name=names)
     def cancel(self, name: str) -> None:
@@ -186,6 +191,8 @@ class Lanes(RuleBasedStateMachine):
 
     @rule(process=processes, number=numbers, tokens=st.integers(0, 4), room=places, more=st.tuples(places, places))
     def claim(self, process: str, number: str, tokens: int, room: int, more: tuple[int, int]) -> None:
+        if self.owners[number] is None:
+            self.take(process)
         rooms = Room(urgent=room + sum(more), normal=room + more[0], bulk=room)
         self.run(self.cell.fix_tokens(tokens, number))
         self.sequence += 1
@@ -245,7 +252,7 @@ class Lanes(RuleBasedStateMachine):
         for _ in range(size):
             handed = self.handed[-1 - data.draw(st.integers(0, min(len(self.handed) - 1, 8)))]
             outcome = data.draw(st.sampled_from(OUTCOMES))
-            gate = data.draw(st.sampled_from(("", "close", "doubt", "open")))
+            gate = data.draw(st.sampled_from(("", "", "close", "doubt", "doubt", "open")))
             if gate == "doubt":
                 outcome = "uncertain"
             value: str | int = ""

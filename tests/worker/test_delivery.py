@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dispatcher.simulator import Rule
+from dispatcher.lanes.stops import Stop
+from dispatcher.simulator import Number, Rule
 from tests.cell import OTP, SHOP, Cell, eventually
 
 
@@ -119,7 +120,7 @@ async def test_trouble_with_the_credential_leaves_the_message_and_a_new_token_op
     await eventually(blocked)
     assert (await cell.record("kept")).attempts == 0
     # the next backoff is 5 s at most; the new token is seen within a second
-    cell.simulator.add_number(OTP, _number("EAAGnew"))
+    cell.simulator.add_number(OTP, Number(token="EAAGnew", rate=80))
     cell.token_file.write_text("EAAGnew")
     record = await cell.becomes("kept", "accepted", within_s=3)
     assert record.attempts == 1
@@ -139,8 +140,10 @@ async def test_a_refusal_kills_that_message_alone_and_keeps_it_for_a_person(cell
 
 @pytest.mark.parametrize(
     "fault",
-    ["reset_before", "reset_after", "close_after", "hang_before", "hang_after", "error_5xx", "bare_5xx_after", "html"]
-    + ["empty_200", "half_head", "half_body", "redirect"],
+    [
+        *("reset_before", "reset_after", "close_after", "hang_before", "hang_after", "error_5xx", "bare_5xx_after"),
+        *("html", "empty_200", "half_head", "half_body", "redirect"),
+    ],
 )
 async def test_what_is_not_proved_unsent_is_uncertain_and_never_posted_again(cell: Cell, fault: str) -> None:
     cell.simulator.rules.add(Rule(fault=fault, to="+15551234568"))
@@ -173,7 +176,7 @@ async def test_five_uncertain_answers_in_a_row_close_the_gate(cell: Cell) -> Non
     await cell.work()
 
     async def closed() -> bool:
-        return await cell.redis.hget(f"{cell.prefix}gate:{OTP}", "why") == b"uncertain"
+        return bool(await cell.redis.hget(f"{cell.prefix}gate:{OTP}", "why") == b"uncertain")
 
     await eventually(closed)
     await asyncio.sleep(0.5)
@@ -208,10 +211,8 @@ async def test_a_backlog_goes_out_at_the_rate_and_never_above_it(cell: Cell) -> 
 
 
 async def test_a_stopped_number_waits_and_goes_on_when_the_stop_is_lifted(cell: Cell) -> None:
-    from dispatcher.lanes.stops import Stop
-
     app = await cell.work()
-    stops = app.worker._books.stops  # noqa: SLF001
+    stops = app.worker._books.stops
     await stops.add(Stop(f"number:{OTP}", "hold", "test", "me"))
     await cell.send("held")
     await cell.send("free", number=SHOP)
@@ -219,13 +220,3 @@ async def test_a_stopped_number_waits_and_goes_on_when_the_stop_is_lifted(cell: 
     assert (await cell.record("held")).cause == f"stopped:number:{OTP}"
     await stops.lift(f"number:{OTP}", [OTP])
     await cell.becomes("held", "accepted", within_s=1)
-
-
-async def _true(value: bool) -> bool:
-    return value
-
-
-def _number(token: str):  # type: ignore[no-untyped-def]
-    from dispatcher.simulator import Number
-
-    return Number(token=token, rate=80)

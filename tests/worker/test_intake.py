@@ -113,8 +113,8 @@ async def test_what_cannot_be_read_is_listed_and_the_next_job_runs(cell: Cell, p
 
 async def test_ids_and_jobs_that_arq_trips_over_are_put_aside(cell: Cell, producer: ArqRedis) -> None:
     queue = producer.default_queue_name
-    await producer.zadd(queue, {b"\xff\xfe": 1, f"{cell.settings.cell}-list": 2})
-    await producer.lpush(f"{job_key_prefix}{cell.settings.cell}-list", "x")
+    await cell.redis.zadd(queue, {b"\xff\xfe": 1, f"{cell.settings.cell}-list": 2})
+    await cell.redis.lpush(f"{job_key_prefix}{cell.settings.cell}-list", "x")
     await cell.work()
     await producer.enqueue_job("send", cell.message("fine"))
     await cell.becomes("fine", "accepted", within_s=10)

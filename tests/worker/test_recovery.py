@@ -1,13 +1,12 @@
 """Redis goes away, comes back, or comes back as it was a while ago; the worker lives on and posts nothing twice."""
 
 import asyncio
+import os
+import signal
 from pathlib import Path
 
-from redis.asyncio import Redis
-
-from dispatcher.embedded import Server
 from dispatcher.simulator import Simulator
-from tests.cell import OTP, Cell, cell, eventually
+from tests.cell import Cell, cell, eventually
 from tests.servers import OwnServer
 from tests.worker.conftest import SHORT
 
@@ -33,9 +32,6 @@ async def test_a_server_restarted_in_mid_flight_loses_and_doubles_nothing(
 
 
 async def test_a_server_that_hangs_is_waited_for(own_server: OwnServer, simulator: Simulator, tmp_path: Path) -> None:
-    import os
-    import signal
-
     server = own_server()
     async with cell(server.url, tmp_path, simulator, **SHORT) as opened:
         await opened.work()
@@ -129,6 +125,3 @@ async def restore(cell: Cell, before: dict[bytes, bytes]) -> None:
             pipe.restore(key, 0, value, replace=True)
         pipe.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         await pipe.execute()
-
-
-_ = (OTP, Redis, Server)

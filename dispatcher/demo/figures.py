@@ -1,0 +1,208 @@
+"""What a run is worth in numbers: waits, use of the rate, and what became of what was in flight. Pure."""
+
+import math
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from dispatcher.demo import verdict
+from dispatcher.demo.evidence import CAMPAIGN, LANES, LATENCY_S, Evidence, kind_of
+
+THROTTLE: Final = "throttle"
+# From the arrival of what is throttled until the worker has the answer and has settled it.
+_CLOSING_S: Final = LATENCY_S + 0.05
+
+Pause = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class LaneFigures:
+    """Seconds from enqueue to the first POST; the `undisturbed` of them found their number's gate open."""
+
+    lane: str
+    count: int
+    p50_s: float
+    p99_s: float
+    most_s: float
+    undisturbed: int
+    undisturbed_p99_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class NumberFigures:
+    """One number; `used` is the share of its rate while it had a backlog, `used_open` while its gate was open too."""
+
+    number: str
+    rate: float
+    posts: int
+    accepted: int
+    largest_window: int
+    refused: int
+    throttled: int
+    paused_s: float
+    used: float
+    used_open: float
+
+
+@dataclass(frozen=True, slots=True)
+class KillFigures:
+    """What the killed worker had in flight: how it stands, and what the simulator knows of the uncertain ones."""
+
+    in_flight: int
+    accepted: int
+    uncertain: int
+    uncertain_taken: int
+    posted_again: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Messages by what became of them, and POSTs by what happened to them."""
+
+    sent: int
+    codes: int
+    accepted: int
+    uncertain: int
+    uncertain_taken: int
+    uncertain_by_reason: dict[str, int]
+    other: dict[str, int]
+    lost: int
+    duplicates: int
+    posts: int
+    refused: int
+    throttled: int
+    unanswered: int
+
+
+def totals(evidence: Evidence) -> Totals:
+    """Add up all messages and POSTs."""
+    states = Counter(fate.state for fate in evidence.fates.values())
+    uncertain = [key for key, fate in evidence.fates.items() if fate.state == "uncertain"]
+    posts = evidence.posts
+    taken = {post.key for post in posts if post.wamid}
+    return Totals(
+        sent=len(evidence.sent),
+        codes=sum(kind_of(key) != CAMPAIGN for key in evidence.sent),
+        accepted=states.pop("accepted", 0),
+        uncertain=states.pop("uncertain", 0),
+        uncertain_taken=len(taken.intersection(uncertain)),
+        uncertain_by_reason=dict(Counter(evidence.fates[key].error for key in uncertain)),
+        other=dict(states),
+        lost=len(verdict.lost_keys(evidence)),
+        duplicates=len(verdict.doubled_keys(evidence)),
+        posts=len(posts),
+        refused=sum(window.refused for window in evidence.windows.values()),
+        throttled=sum(post.outcome == THROTTLE for post in posts),
+        unanswered=sum(post.status is None for post in posts),
+    )
+
+
+def lanes(evidence: Evidence) -> list[LaneFigures]:
+    """Return the waits of each lane, urgent first."""
+    pauses = {number: pauses_of(evidence, number) for number in evidence.windows}
+    first = verdict.first_posts(evidence.posts)
+    found = []
+    for kind, lane in LANES.items():
+        waits: list[float] = []
+        undisturbed: list[float] = []
+        for key, sent in evidence.sent.items():
+            if kind_of(key) == kind and key in first:
+                waits.append(max(0.0, first[key].at_s - sent.at_s))
+                if not any(begin <= sent.at_s <= end for begin, end in pauses.get(sent.number, ())):
+                    undisturbed.append(waits[-1])
+        found.append(
+            LaneFigures(
+                lane,
+                len(waits),
+                percentile(waits, 50),
+                percentile(waits, 99),
+                max(waits, default=0.0),
+                len(undisturbed),
+                percentile(undisturbed, 99),
+            )  # fmt: skip
+        )
+    return found
+
+
+def numbers(evidence: Evidence) -> list[NumberFigures]:
+    """Return the use of each number."""
+    return [_number(evidence, number) for number in sorted(evidence.windows)]
+
+
+def killed(evidence: Evidence) -> KillFigures:
+    """Return how it stands with what the killed worker had in flight."""
+    keys = verdict.killed_keys(evidence)
+    states = {key: evidence.fates[key].state for key in keys if key in evidence.fates}
+    uncertain = {key for key, state in states.items() if state == "uncertain"}
+    sending = evidence.kill.sending
+    return KillFigures(
+        in_flight=len(keys),
+        accepted=sum(state == "accepted" for state in states.values()),
+        uncertain=len(uncertain),
+        uncertain_taken=len({post.key for post in evidence.posts if post.wamid} & uncertain),
+        posted_again=sum(post.key in states and post.claim > sending[post.key] for post in evidence.posts),
+        lost=len(set(keys).intersection(verdict.lost_keys(evidence))),
+    )
+
+
+def pauses_of(evidence: Evidence, number: str) -> list[Pause]:
+    """Return when the number could not be served freely: its gate closed by a throttling answer, or its worker dead.
+
+    A gate is open again with the second POST after it closed: the first one only tries it.
+    """
+    times = [post.at_s for post in evidence.posts if post.number == number]
+    found: list[Pause] = []
+    for post in evidence.posts:
+        if post.number == number and post.outcome == THROTTLE:
+            after = bisect_right(times, post.at_s + _CLOSING_S) + 1
+            found.append((post.at_s, times[min(after, len(times) - 1)]))
+    waited_s = verdict.served_again_s(evidence).get(number)
+    if waited_s is not None:
+        found.append((evidence.kill.at_s, evidence.kill.at_s + waited_s))
+    return _merged(found)
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """Return the value that so many percent do not exceed; 0 of none."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)] if ordered else 0.0
+
+
+def _number(evidence: Evidence, number: str) -> NumberFigures:
+    own = [post for post in evidence.posts if post.number == number]
+    begin = own[0].at_s if own else 0.0
+    end = max((post.at_s for post in own if kind_of(post.key) == CAMPAIGN), default=begin)
+    pauses = [(max(begin, a), min(end, b)) for a, b in pauses_of(evidence, number) if b > begin and a < end]
+    paused_s = sum(b - a for a, b in pauses)
+    busy = [post.at_s for post in own if post.wamid and post.at_s <= end]
+    free = [at_s for at_s in busy if not any(a <= at_s <= b for a, b in pauses)]
+    window = evidence.windows[number]
+    return NumberFigures(
+        number=number,
+        rate=window.rate,
+        posts=len(own),
+        accepted=sum(post.wamid is not None for post in own),
+        largest_window=window.largest,
+        refused=window.refused,
+        throttled=sum(post.outcome == THROTTLE for post in own),
+        paused_s=paused_s,
+        used=_share(len(busy), end - begin, window.rate),
+        used_open=_share(len(free), end - begin - paused_s, window.rate),
+    )
+
+
+def _share(count: int, seconds: float, rate: float) -> float:
+    return count / seconds / rate if seconds > 0 else 0.0
+
+
+def _merged(pauses: list[Pause]) -> list[Pause]:
+    merged: list[Pause] = []
+    for begin, end in sorted(pauses):
+        if merged and begin <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        else:
+            merged.append((begin, end))
+    return merged

@@ -1,0 +1,191 @@
+"""Tells what came of a run: as one JSON object, or as tables for people. Decides nothing."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from dispatcher.demo import figures, verdict
+from dispatcher.demo.evidence import Evidence
+from dispatcher.demo.figures import KillFigures, LaneFigures, NumberFigures, Totals
+from dispatcher.demo.options import Options
+from dispatcher.demo.scene import HTTP_TIMEOUT_S, HTTP_TIMEOUT_URGENT_S, MESSAGE_LEASE_MARGIN_S
+from dispatcher.demo.verdict import Promise
+
+SHORTENED: Final = (
+    f"To end soon, the workers run with shorter times than their defaults: POST deadline {HTTP_TIMEOUT_S:g} s (15), "
+    f"urgent {HTTP_TIMEOUT_URGENT_S:g} s (6), margin of the message lease {MESSAGE_LEASE_MARGIN_S:g} s (6)."
+)
+UNCERTAIN_STAY: Final = (
+    "What is uncertain may have reached the Cloud API, so it is never sent again without evidence. "
+    "Evidence comes with receipts, in a later version; until then a person decides."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """All that is told."""
+
+    totals: Totals
+    lanes: Sequence[LaneFigures]
+    numbers: Sequence[NumberFigures]
+    killed: KillFigures
+    killed_worker: str
+    served_again_s: Mapping[str, float | None]
+    promises: Sequence[Promise]
+    seconds: float
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether all promises held."""
+        return all(promise.is_held for promise in self.promises)
+
+
+def summary(evidence: Evidence) -> Summary:
+    """Work out all that is told."""
+    return Summary(
+        figures.totals(evidence),
+        figures.lanes(evidence),
+        figures.numbers(evidence),
+        figures.killed(evidence),
+        evidence.kill.worker,
+        verdict.served_again_s(evidence),
+        verdict.judge(evidence),
+        evidence.seconds,
+    )
+
+
+def as_json(told: Summary, options: Options) -> str:
+    """Write the summary as one JSON object."""
+    return json.dumps(
+        {
+            "ok": told.is_ok,
+            "seconds": _short(told.seconds),
+            "size": {"messages": options.messages, "numbers": options.numbers, "rate": options.rate,
+                     "workers": options.workers},
+            "times": {"http_timeout_s": HTTP_TIMEOUT_S, "http_timeout_urgent_s": HTTP_TIMEOUT_URGENT_S,
+                      "message_lease_margin_s": MESSAGE_LEASE_MARGIN_S},
+            "messages": asdict(told.totals),
+            "lanes": {lane.lane: _rounded(asdict(lane)) for lane in told.lanes},
+            "numbers": {number.number: _rounded(asdict(number)) for number in told.numbers},
+            "killed": {"worker": told.killed_worker, **asdict(told.killed),
+                       "served_again_s": _rounded(told.served_again_s)},
+            "promises": {
+                promise.name: {"words": promise.words, "held": promise.is_held, "broken": promise.broken}
+                for promise in told.promises
+            },
+        }
+    )  # fmt: skip
+
+
+def failure_as_json(why: str) -> str:
+    """Write that there is nothing to tell, and why."""
+    return json.dumps({"ok": False, "error": why})
+
+
+def tell(told: Summary, console: Console, names: Mapping[str, str]) -> None:
+    """Print the summary; `names` are those of the numbers, by their ids."""
+    for table in (_messages(told), _lanes(told), _numbers(told, names), _killed(told, names), _promises(told)):
+        console.print(table)
+        console.print()
+    console.print(f"[dim]{UNCERTAIN_STAY}\n{SHORTENED}[/]", highlight=False)
+    kept, all_of = sum(promise.is_held for promise in told.promises), len(told.promises)
+    word = "[bold green]all promises held[/]" if told.is_ok else f"[bold red]{all_of - kept} promises broken[/]"
+    console.print(f"\n{word} in {told.seconds:.1f} s", highlight=False)
+
+
+def _messages(told: Summary) -> Table:
+    found = told.totals
+    table = _table("Messages", "", "count", "")
+    table.add_row("queued", f"{found.sent:,}", f"{found.codes} of them one-time passwords")
+    table.add_row("accepted", f"{found.accepted:,}", "")
+    reasons = ", ".join(f"{count} {reason}" for reason, count in found.uncertain_by_reason.items())
+    table.add_row("uncertain", f"{found.uncertain}", f"{reasons or '-'}; the simulator took {found.uncertain_taken}")
+    for state, count in found.other.items():
+        table.add_row(state, f"{count}", "")
+    table.add_row("lost", _bad(found.lost), "")
+    table.add_row("accepted twice", _bad(found.duplicates), "")
+    table.add_row("refused by rate limit", _bad(found.refused), "by the simulator's own one-second window")
+    faults = f"made up by the simulator, as are {found.unanswered} POSTs without an answer"
+    table.add_row("throttled", f"{found.throttled}", faults)
+    return table
+
+
+def _lanes(told: Summary) -> Table:
+    table = _table("From enqueue to POST", "lane", "messages", "p50", "p99", "most", "gate open: messages", "p99")
+    for lane in told.lanes:
+        times = [_seconds(lane.p50_s), _seconds(lane.p99_s), _seconds(lane.most_s)]
+        table.add_row(lane.lane, f"{lane.count:,}", *times, f"{lane.undisturbed:,}", _seconds(lane.undisturbed_p99_s))
+    table.caption = (
+        "Shown, not judged: bulk waits for its rate; throttling and the kill close gates to urgent ones, too."
+    )
+    return table
+
+
+def _numbers(told: Summary, names: Mapping[str, str]) -> Table:
+    columns = ("number", "accepted", "rate used", "while gate open", "throttled", "paused", "fullest second", "refused")
+    table = _table("Numbers", *columns)
+    for number in told.numbers:
+        table.add_row(
+            names.get(number.number, number.number),
+            f"{number.accepted:,}",
+            f"{number.used:.0%}",
+            f"{number.used_open:.0%}",
+            f"{number.throttled}",
+            _seconds(number.paused_s),
+            f"{number.largest_window} of {number.rate:g}",
+            _bad(number.refused),
+        )
+    return table
+
+
+def _killed(told: Summary, names: Mapping[str, str]) -> Table:
+    found = told.killed
+    table = _table(f"In flight when {told.killed_worker} was killed", "", "count", "")
+    table.add_row("in flight", f"{found.in_flight}", "")
+    taken = f"the simulator took {found.uncertain_taken} of them and never got, or refused, the others"
+    table.add_row("uncertain", f"{found.uncertain}", taken if found.uncertain else "")
+    table.add_row("accepted since", f"{found.accepted}", "")
+    table.add_row("sent again", _bad(found.posted_again), "")
+    table.add_row("lost", _bad(found.lost), "")
+    for number, waited_s in told.served_again_s.items():
+        wait = "[red]never[/]" if waited_s is None else _seconds(waited_s)
+        table.add_row(f"{names.get(number, number)} served again", wait, "after the kill, by another worker")
+    return table
+
+
+def _promises(told: Summary) -> Table:
+    table = _table("Promises", "", "promise", "")
+    for promise in told.promises:
+        mark = "[green]✓[/]" if promise.is_held else "[bold red]✗[/]"
+        words = "\n".join((promise.words, *(f"[red]{what}[/]" for what in promise.broken)))
+        table.add_row(mark, promise.name, words)
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for place, column in enumerate(columns):
+        is_count = place > 0 and column not in {"", "promise"}
+        table.add_column(column, justify="right" if is_count else "left", no_wrap=is_count)
+    return table
+
+
+def _bad(count: int) -> str:
+    return f"[bold red]{count}[/]" if count else "0"
+
+
+def _seconds(value: float) -> str:
+    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"
+
+
+def _rounded(values: Mapping[str, object]) -> dict[str, object]:
+    return {name: _short(value) if isinstance(value, float) else value for name, value in values.items()}
+
+
+def _short(value: float) -> float:
+    return round(value, 4)

@@ -1,0 +1,188 @@
+"""`status` without a key, `status --refused` and `numbers`: how the cell stands."""
+
+import json
+from typing import Any
+
+from dispatcher.lanes.overview import Overlook
+from dispatcher.lanes.registry import Registered
+from tests.cli.conftest import Commands
+from tests.lanes.cell import NUMBER, OTHER, OWNER, WABA, Cell, template
+
+OPEN = {"state": "open", "why": "", "until": None}
+NONE = {"sending": 0, "uncertain": 0, "parked": 0, "dead": 0, "intake": 0, "refused": 0}
+CAMPAIGNS = {
+    "id": OTHER,
+    "name": "campaigns",
+    "rate_per_s": 1000.0,
+    "waba_id": "",
+    "waiting": {"urgent": 0, "normal": 0, "bulk": 0},
+    "gate": OPEN,
+    "stops": [],
+    "workers": [],
+    "served_by": "",
+}
+OTP = {**CAMPAIGNS, "id": NUMBER, "name": "otp-us", "rate_per_s": 80.0, "waba_id": WABA}
+
+
+def test_an_empty_cell(commands: Commands) -> None:
+    found = commands.json("status")
+    assert found.pop("at").endswith("Z")
+    assert found == {"cell": "main", "processes": [], "counts": NONE, "stops": [], "numbers": []}
+    said = commands.run("status")
+    assert (said.code, said.err) == (
+        0,
+        "dispatcher: no numbers registered in cell main: start a worker or give DISPATCHER_NUMBERS_FILE to "
+        "`dispatcher send`",
+    )
+    assert "none alive: start one with `dispatcher worker`" in said.out
+
+
+def test_everything_that_waits_is_counted(commands: Commands) -> None:
+    async def arrange(cell: Cell) -> None:
+        await cell.queue("u1", priority="urgent")
+        await cell.queue("b1", "b2", priority="bulk")
+        await cell.claimed("sending", number=OTHER)
+        uncertain = await cell.claimed("uncertain", number=OTHER)
+        await cell.settle(uncertain, "uncertain")
+        await cell.settle(await cell.claimed("dead", number=OTHER), "reject", "rejected")
+        await cell.stop("template::shipped")
+        await cell.queue("parked", number=OTHER, content=template("shipped"))
+        await cell.claim_all(OTHER, waba_id="")
+        await cell.serving.serve(OWNER, [NUMBER])
+        await cell.serving.tend(OWNER)
+        await cell.redis.zadd(cell.keys.intake, {"job": 1})
+        await cell.line.command("LPUSH", cell.keys("refused"), "{}")
+
+    commands.register()
+    commands.arrange(arrange)
+    found = commands.json("status")
+    assert found["counts"] == {"sending": 1, "uncertain": 1, "parked": 1, "dead": 1, "intake": 1, "refused": 1}
+    assert (found["processes"], found["stops"]) == ([OWNER], ["template::shipped"])
+    assert [number["waiting"] for number in found["numbers"]] == [
+        {"urgent": 1, "normal": 0, "bulk": 2},
+        {"urgent": 0, "normal": 0, "bulk": 0},
+    ]
+    assert found["numbers"][0] == {**OTP, "waiting": {"urgent": 1, "normal": 0, "bulk": 2}, "workers": [OWNER]}
+
+
+def test_a_number_says_who_serves_it_until_the_lease_ends(commands: Commands) -> None:
+    commands.register()
+    commands.arrange(lambda cell: cell.own())
+    assert commands.json("numbers", "show", "otp-us") == {**OTP, "served_by": OWNER}
+    commands.arrange(lambda cell: cell.end_ownership())
+    assert commands.json("numbers", "show", "otp-us") == OTP
+
+
+def test_a_gate_is_open_blocked_or_on_trial(commands: Commands) -> None:
+    async def block(cell: Cell) -> None:
+        await cell.set_gate(streak=2, why="throttled", until=4_070_905_200_000_000)
+
+    def gate() -> Any:
+        return commands.json("numbers", "show", NUMBER)["gate"]
+
+    commands.register()
+    assert gate() == OPEN
+    commands.arrange(block)
+    assert gate() == {"state": "blocked", "why": "throttled", "until": "2098-12-31T23:00:00Z"}
+    assert "blocked until 23:00:00Z (throttled)" in commands.run("numbers").out
+    commands.arrange(lambda cell: cell.end_block())
+    assert gate() == {"state": "half_open", "why": "throttled", "until": None}
+
+
+def test_a_number_names_the_stops_that_hold_it(commands: Commands) -> None:
+    async def arrange(cell: Cell) -> None:
+        await cell.set_gate(token="abc")
+        for scope in (f"lane:{NUMBER}:bulk", f"waba:{WABA}", "credential:abc", f"number:{OTHER}", "campaign:spring"):
+            await cell.stop(scope)
+
+    commands.register()
+    commands.arrange(arrange)
+    assert [number["stops"] for number in commands.json("numbers")] == [
+        ["credential:abc", f"lane:{NUMBER}:bulk", f"waba:{WABA}"],
+        [f"number:{OTHER}"],
+    ]
+
+
+def test_a_stop_that_is_over_holds_nothing(commands: Commands) -> None:
+    async def arrange(cell: Cell) -> None:
+        await cell.line.command("HSET", cell.keys("stops"), "all", json.dumps({"action": "hold", "until": 1_000_000}))
+
+    commands.register()
+    commands.arrange(arrange)
+    assert (commands.json("status")["stops"], commands.json("numbers")) == ([], [OTP, CAMPAIGNS])
+
+
+def test_what_is_not_ours_in_redis_does_not_hide_the_rest(commands: Commands) -> None:
+    async def arrange(cell: Cell) -> None:
+        await cell.queue("k1")
+        for name in (cell.keys.gate(NUMBER), cell.keys.lane(NUMBER, 2), cell.keys("dead"), cell.keys("refused")):
+            await cell.redis.set(name, "x")
+        await cell.line.command("HSET", cell.keys("numbers"), OTHER, "x")
+
+    commands.register()
+    commands.arrange(arrange)
+    found = commands.json("status")
+    assert found["counts"] == NONE
+    assert found["numbers"] == [
+        {**OTP, "waiting": {"urgent": 0, "normal": 1, "bulk": 0}},
+        {**CAMPAIGNS, "name": "", "rate_per_s": 0.0},
+    ]
+
+
+def test_many_numbers_are_all_seen(commands: Commands) -> None:
+    async def arrange(cell: Cell) -> list[int]:
+        names = [str(10_000 + place) for place in range(1201)]
+        await cell.registry.publish(Registered(name, f"n{name}", 1.0, "") for name in names)
+        await cell.serving.serve(OWNER, names[::2])
+        await cell.serving.tend(OWNER)
+        found = await Overlook(cell.line, cell.keys).cell()
+        return [len(number.workers) for number in found.numbers]
+
+    assert commands.arrange(arrange) == [1, 0] * 600 + [1]
+
+
+def test_refused_jobs_are_listed_without_what_they_held(commands: Commands) -> None:
+    async def arrange(cell: Cell) -> None:
+        entry = {"job": "j1", "reason": "unreadable: no JSON", "at": "2026-11-22T15:00:00+00:00", "size": 7}
+        await cell.line.command("LPUSH", cell.keys("refused"), json.dumps({**entry, "given": "a secret"}), "rubbish")
+
+    assert commands.json("status", "--refused") == []
+    assert commands.run("status", "--refused").err == "dispatcher: no job was refused"
+    commands.arrange(arrange)
+    assert commands.json("status", "--refused") == [
+        {"job": "", "reason": "unreadable", "at": "", "size": 0},
+        {"job": "j1", "reason": "unreadable: no JSON", "at": "2026-11-22T15:00:00+00:00", "size": 7},
+    ]
+    assert "unreadable: no JSON" in commands.run("status", "--refused").out
+
+
+def test_a_key_and_the_refused_jobs_are_two_questions(commands: Commands) -> None:
+    said = commands.run("status", "k1", "--refused")
+    assert said.code == 2
+    assert "give a key or --refused, not both" in said.err
+
+
+def test_numbers_lists_them_all(commands: Commands) -> None:
+    assert commands.json("numbers") == []
+    commands.register()
+    assert commands.json("numbers") == commands.json("numbers", "show") == [OTP, CAMPAIGNS]
+    out = commands.run("numbers").out
+    assert out.splitlines()[1].split() == [
+        *("id", "name", "rate/s", "WABA", "urgent", "normal", "bulk", "gate", "stops", "workers", "served", "by")
+    ]
+    assert out.splitlines()[3].split() == [NUMBER, "otp-us", "80", WABA, "0", "0", "0", "open", "0"]
+
+
+def test_an_unknown_number_cannot_be_shown(commands: Commands) -> None:
+    commands.register()
+    said = commands.run("numbers", "show", "otp-uk")
+    assert (said.code, said.err) == (
+        1,
+        "dispatcher: number: otp-uk is not a number of cell main, did you mean otp-us?",
+    )
+
+
+def test_json_goes_behind_the_command_it_is_for(commands: Commands) -> None:
+    said = commands.run("numbers", "--json", "show")
+    assert said.code == 2
+    assert "write --json behind show" in said.err

@@ -1,0 +1,23 @@
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from dispatcher.embedded import Server
+from dispatcher.simulator import Number, Simulator, SimulatorSettings
+from tests.cell import OTP, SHOP, TOKEN, Cell
+from tests.cell import cell as open_cell
+from tests.crash.workers import SHORT
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    numbers = {OTP: Number(token=TOKEN, rate=80), SHOP: Number(token=TOKEN, rate=80)}
+    async with Simulator(SimulatorSettings(numbers=numbers, latency_ms=200)).serving() as running:
+        yield running
+
+
+@pytest.fixture
+async def cell(server: Server, simulator: Simulator, tmp_path: Path) -> AsyncIterator[Cell]:
+    async with open_cell(server.url, tmp_path, simulator, **SHORT) as opened:
+        yield opened
