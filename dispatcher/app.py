@@ -31,6 +31,7 @@ from dispatcher.lanes.terms import Terms
 from dispatcher.load import Load
 from dispatcher.message import Message, Ticket
 from dispatcher.numbersfile import NumbersFile
+from dispatcher.policy.gate import room
 from dispatcher.priority import Priority
 from dispatcher.recovery import Recovery
 from dispatcher.roster import Roster
@@ -114,6 +115,7 @@ async def assembled(settings: Settings, numbers: NumbersFile, metrics: Metrics) 
     graph = Graph(url=settings.graph_url, version=settings.graph_version)
     roster = Roster(numbers, journal)
     means = Means(serving, graph, settler, flights, recovery, roster, clock)
+    journal.may_fly(sum(room(n.rate_per_s, most=settings.room).urgent for n in roster.all()))
     limits = Limits(
         settings.claim_to_post_s,
         (lanes[0].http_timeout_s, lanes[1].http_timeout_s, lanes[2].http_timeout_s),

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ _WATCH_EVERY_S = 0.1
 # A child that ends at once would otherwise be started again at once, for ever.
 _RESTART_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 _STEADY_S = 60.0
+_SOCKETS = 10_240  # the most that macOS grants
 
 
 def work(settings: Settings, parent: int | None = None) -> None:
@@ -36,9 +38,18 @@ def work(settings: Settings, parent: int | None = None) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+    _allow_sockets()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
     uvloop.run(app.run(settings, numbers))
+
+
+def _allow_sockets() -> None:
+    """A POST in flight is a socket, and some systems allow only 256 unless asked for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _SOCKETS if hard == resource.RLIM_INFINITY else min(_SOCKETS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _end_with(parent: int) -> None:

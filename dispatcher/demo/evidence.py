@@ -84,7 +84,11 @@ class Exit:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Everything. `fates` and `uncertain_at_s` come from Redis, `posts`, `windows`, `overlapping` from the simulator."""
+    """Everything.
+
+    `fates` and `uncertain_at_s` come from Redis; `posts`, `windows` and `overlapping` from the simulator; `troubles`
+    are the errors that the workers logged.
+    """
 
     sent: Mapping[str, Sent]
     fates: Mapping[str, Fate]
@@ -95,3 +99,4 @@ class Evidence:
     kill: Kill
     exits: tuple[Exit, ...]
     seconds: float
+    troubles: tuple[str, ...] = ()

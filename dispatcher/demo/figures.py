@@ -11,6 +11,8 @@ from dispatcher.demo import verdict
 from dispatcher.demo.evidence import CAMPAIGN, LANES, LATENCY_S, Evidence, kind_of
 
 THROTTLE: Final = "throttle"
+UNDISTURBED: Final = "urgent_undisturbed"
+"""Urgent messages that were queued while their number's gate was open and its worker alive."""
 # From the arrival of what is throttled until the worker has the answer and has settled it.
 _CLOSING_S: Final = LATENCY_S + 0.05
 
@@ -18,16 +20,13 @@ Pause = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class LaneFigures:
-    """Seconds from enqueue to the first POST; the `undisturbed` of them found their number's gate open."""
+class Waits:
+    """Seconds from enqueue to the first POST."""
 
-    lane: str
     count: int
     p50_s: float
     p99_s: float
     most_s: float
-    undisturbed: int
-    undisturbed_p99_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,31 +99,21 @@ def totals(evidence: Evidence) -> Totals:
     )
 
 
-def lanes(evidence: Evidence) -> list[LaneFigures]:
-    """Return the waits of each lane, urgent first."""
+def waits(evidence: Evidence) -> dict[str, Waits]:
+    """Return the waits of each lane, urgent first, and of the urgent ones that found their number undisturbed."""
     pauses = {number: pauses_of(evidence, number) for number in evidence.windows}
     first = verdict.first_posts(evidence.posts)
-    found = []
-    for kind, lane in LANES.items():
-        waits: list[float] = []
-        undisturbed: list[float] = []
-        for key, sent in evidence.sent.items():
-            if kind_of(key) == kind and key in first:
-                waits.append(max(0.0, first[key].at_s - sent.at_s))
-                if not any(begin <= sent.at_s <= end for begin, end in pauses.get(sent.number, ())):
-                    undisturbed.append(waits[-1])
-        found.append(
-            LaneFigures(
-                lane,
-                len(waits),
-                percentile(waits, 50),
-                percentile(waits, 99),
-                max(waits, default=0.0),
-                len(undisturbed),
-                percentile(undisturbed, 99),
-            )  # fmt: skip
-        )
-    return found
+    waited: dict[str, list[float]] = {"urgent": [], UNDISTURBED: [], "bulk": []}
+    for key, sent in evidence.sent.items():
+        if key in first:
+            lane, waited_s = LANES[kind_of(key)], max(0.0, first[key].at_s - sent.at_s)
+            waited[lane].append(waited_s)
+            if lane == "urgent" and not any(a <= sent.at_s <= b for a, b in pauses.get(sent.number, ())):
+                waited[UNDISTURBED].append(waited_s)
+    return {
+        name: Waits(len(found), percentile(found, 50), percentile(found, 99), max(found, default=0.0))
+        for name, found in waited.items()
+    }
 
 
 def numbers(evidence: Evidence) -> list[NumberFigures]:

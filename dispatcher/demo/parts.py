@@ -16,7 +16,7 @@ _POLL_S: Final = 0.005
 _QUOTED_LINES: Final = 5
 
 
-class DemoFailed(DispatcherError):
+class DemoError(DispatcherError):
     """The demo could not be played; this says nothing about the promises."""
 
 
@@ -74,11 +74,11 @@ class Part:
         """See that it still runs.
 
         Raises:
-            DemoFailed: It does not; its last words are quoted.
+            DemoError: It does not; its last words are quoted.
         """
         if self.code is not None:
             words = " | ".join(self.said.splitlines()[-_QUOTED_LINES:])
-            raise DemoFailed(f"{self.name} ended with code {self.code}: {words}")
+            raise DemoError(f"{self.name} ended with code {self.code}: {words}")
 
     def terminate(self) -> None:
         """Ask it to end (SIGTERM)."""

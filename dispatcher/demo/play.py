@@ -1,6 +1,7 @@
 """The play itself: producers send, a worker is killed, the others go on, and all of it ends in evidence."""
 
 import asyncio
+import re
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from dispatcher.client import Dispatcher
 from dispatcher.demo.evidence import CAMPAIGN, Evidence, Exit, Fate, Kill, kind_of
 from dispatcher.demo.ledger import Ledger
 from dispatcher.demo.options import Options
-from dispatcher.demo.parts import DemoFailed, Part
+from dispatcher.demo.parts import DemoError, Part
 from dispatcher.demo.scene import START_LIMIT_S, STOP_LIMIT_S, Scene, staged
 from dispatcher.demo.traffic import Traffic
 from dispatcher.demo.watch import ACCEPTED, Watch, watching
@@ -19,6 +20,7 @@ KILL_AFTER_SHARE: Final = 0.4
 _LOOK_EVERY_S: Final = 0.1
 _REPLACE_AFTER_S: Final = 1.0
 _RECORDS_A_CALL: Final = 500
+_ERROR: Final = re.compile(r'"level": ?"(?:error|critical)"|^Traceback')
 
 
 class Show(Protocol):
@@ -37,7 +39,7 @@ async def play(options: Options, show: Show) -> Evidence:
     Raises:
         SettingsError: There is no server to run.
         QueueUnavailable: The server did not start, or answers no more.
-        DemoFailed: Another part did not start, or a message was refused.
+        DemoError: Another part did not start, or a message was refused.
     """
     started_at = time.monotonic()
     show.say("starting a server, a simulator of the Cloud API and the workers")
@@ -56,10 +58,18 @@ async def play(options: Options, show: Show) -> Evidence:
             await watch.look()
             posts, windows, overlapping = await ledger.read()
             fates = await _fates(dispatcher, list(traffic.sent))
-        seconds = time.monotonic() - started_at
         return Evidence(
-            traffic.sent, fates, watch.uncertain_at_s, posts, windows, overlapping, kill, exits, seconds
-        )  # fmt: skip
+            sent=traffic.sent,
+            fates=fates,
+            uncertain_at_s=watch.uncertain_at_s,
+            posts=posts,
+            windows=windows,
+            overlapping=overlapping,
+            kill=kill,
+            exits=exits,
+            seconds=time.monotonic() - started_at,
+            troubles=_troubles(scene.workers),
+        )
 
 
 class _Act:
@@ -83,7 +93,9 @@ class _Act:
             asyncio.create_task(self._traffic.codes(self._enough)),
         ]
         try:
-            while not await self._is_over(producing) and time.monotonic() < deadline:
+            while time.monotonic() < deadline:
+                if await self._is_over(producing):
+                    break
                 await asyncio.sleep(_LOOK_EVERY_S)
         finally:
             for task in producing:
@@ -154,7 +166,7 @@ async def _until_ready(scene: Scene, watch: Watch) -> None:
         for worker in scene.workers:
             worker.fail_if_ended()
         if time.monotonic() > deadline:
-            raise DemoFailed("the workers do not start")
+            raise DemoError("the workers do not start")
         await asyncio.sleep(_LOOK_EVERY_S)
 
 
@@ -178,6 +190,13 @@ async def _fates(dispatcher: Dispatcher, keys: Sequence[str]) -> dict[str, Fate]
             if record is not None:
                 fates[key] = Fate(record.state, record.cause, record.error, record.wamid)
     return fates
+
+
+def _troubles(workers: Sequence[Part]) -> tuple[str, ...]:
+    """Return the errors that the workers logged."""
+    return tuple(
+        f"{worker.name}: {line}" for worker in workers for line in worker.said.splitlines() if _ERROR.search(line)
+    )
 
 
 def _pid_of(owner: str) -> int | None:

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from dispatcher.demo import figures, verdict
-from dispatcher.demo.evidence import Evidence
-from dispatcher.demo.figures import KillFigures, LaneFigures, NumberFigures, Totals
+from dispatcher.demo.evidence import Evidence, Exit
+from dispatcher.demo.figures import KillFigures, NumberFigures, Totals, Waits
 from dispatcher.demo.options import Options
 from dispatcher.demo.scene import HTTP_TIMEOUT_S, HTTP_TIMEOUT_URGENT_S, MESSAGE_LEASE_MARGIN_S
 from dispatcher.demo.verdict import Promise
@@ -26,18 +26,28 @@ UNCERTAIN_STAY: Final = (
 )
 
 
+NOT_JUDGED: Final = (
+    "Waits and use of the rate are shown, not judged: bulk waits for its rate, and both throttling and the kill pause "
+    'a number, for one-time passwords, too. "gate open" leaves those pauses out.'
+)
+_LANE_WORDS: Final = {figures.UNDISTURBED: "urgent, gate open"}
+_QUOTED: Final = 5
+
+
 @dataclass(frozen=True, slots=True)
 class Summary:
     """All that is told."""
 
     totals: Totals
-    lanes: Sequence[LaneFigures]
+    waits: Mapping[str, Waits]
     numbers: Sequence[NumberFigures]
     killed: KillFigures
     killed_worker: str
     served_again_s: Mapping[str, float | None]
     promises: Sequence[Promise]
+    exits: Sequence[Exit]
     seconds: float
+    troubles: Sequence[str]
 
     @property
     def is_ok(self) -> bool:
@@ -49,13 +59,15 @@ def summary(evidence: Evidence) -> Summary:
     """Work out all that is told."""
     return Summary(
         figures.totals(evidence),
-        figures.lanes(evidence),
+        figures.waits(evidence),
         figures.numbers(evidence),
         figures.killed(evidence),
         evidence.kill.worker,
         verdict.served_again_s(evidence),
         verdict.judge(evidence),
+        evidence.exits,
         evidence.seconds,
+        evidence.troubles,
     )
 
 
@@ -70,10 +82,12 @@ def as_json(told: Summary, options: Options) -> str:
             "times": {"http_timeout_s": HTTP_TIMEOUT_S, "http_timeout_urgent_s": HTTP_TIMEOUT_URGENT_S,
                       "message_lease_margin_s": MESSAGE_LEASE_MARGIN_S},
             "messages": asdict(told.totals),
-            "lanes": {lane.lane: _rounded(asdict(lane)) for lane in told.lanes},
+            "enqueue_to_post": {name: _rounded(asdict(waits)) for name, waits in told.waits.items()},
             "numbers": {number.number: _rounded(asdict(number)) for number in told.numbers},
             "killed": {"worker": told.killed_worker, **asdict(told.killed),
                        "served_again_s": _rounded(told.served_again_s)},
+            "stopped": {stop.worker: {"code": stop.code, "took_s": _short(stop.took_s)} for stop in told.exits},
+            "errors_logged": len(told.troubles),
             "promises": {
                 promise.name: {"words": promise.words, "held": promise.is_held, "broken": promise.broken}
                 for promise in told.promises
@@ -89,10 +103,12 @@ def failure_as_json(why: str) -> str:
 
 def tell(told: Summary, console: Console, names: Mapping[str, str]) -> None:
     """Print the summary; `names` are those of the numbers, by their ids."""
-    for table in (_messages(told), _lanes(told), _numbers(told, names), _killed(told, names), _promises(told)):
+    for table in (_messages(told), _waits(told), _numbers(told, names), _killed(told, names), _promises(told)):
         console.print(table)
         console.print()
-    console.print(f"[dim]{UNCERTAIN_STAY}\n{SHORTENED}[/]", highlight=False)
+    console.print(f"[dim]{NOT_JUDGED}\n{UNCERTAIN_STAY}\n{SHORTENED}[/]", highlight=False)
+    for trouble in told.troubles[:_QUOTED]:
+        console.print(trouble, style="red", highlight=False, markup=False)
     kept, all_of = sum(promise.is_held for promise in told.promises), len(told.promises)
     word = "[bold green]all promises held[/]" if told.is_ok else f"[bold red]{all_of - kept} promises broken[/]"
     console.print(f"\n{word} in {told.seconds:.1f} s", highlight=False)
@@ -115,20 +131,16 @@ def _messages(told: Summary) -> Table:
     return table
 
 
-def _lanes(told: Summary) -> Table:
-    table = _table("From enqueue to POST", "lane", "messages", "p50", "p99", "most", "gate open: messages", "p99")
-    for lane in told.lanes:
-        times = [_seconds(lane.p50_s), _seconds(lane.p99_s), _seconds(lane.most_s)]
-        table.add_row(lane.lane, f"{lane.count:,}", *times, f"{lane.undisturbed:,}", _seconds(lane.undisturbed_p99_s))
-    table.caption = (
-        "Shown, not judged: bulk waits for its rate; throttling and the kill close gates to urgent ones, too."
-    )
+def _waits(told: Summary) -> Table:
+    table = _table("From enqueue to POST", "lane", "messages", "p50", "p99", "most")
+    for name, waits in told.waits.items():
+        times = [_seconds(waits.p50_s), _seconds(waits.p99_s), _seconds(waits.most_s)]
+        table.add_row(_LANE_WORDS.get(name, name), f"{waits.count:,}", *times)
     return table
 
 
 def _numbers(told: Summary, names: Mapping[str, str]) -> Table:
-    columns = ("number", "accepted", "rate used", "while gate open", "throttled", "paused", "fullest second", "refused")
-    table = _table("Numbers", *columns)
+    table = _table("Numbers", "number", "accepted", "rate used", "gate open", "throttled", "paused", "fullest second")
     for number in told.numbers:
         table.add_row(
             names.get(number.number, number.number),
@@ -138,7 +150,6 @@ def _numbers(told: Summary, names: Mapping[str, str]) -> Table:
             f"{number.throttled}",
             _seconds(number.paused_s),
             f"{number.largest_window} of {number.rate:g}",
-            _bad(number.refused),
         )
     return table
 

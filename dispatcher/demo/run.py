@@ -12,7 +12,7 @@ from dispatcher import errors
 from dispatcher.demo import report
 from dispatcher.demo.evidence import Evidence
 from dispatcher.demo.options import Options
-from dispatcher.demo.parts import DemoFailed
+from dispatcher.demo.parts import DemoError
 from dispatcher.demo.play import Show, play
 from dispatcher.demo.progress import showing
 from dispatcher.demo.scene import numbers_of
@@ -36,7 +36,7 @@ def run(options: Options) -> int:
     try:
         with showing(aside if options.json else out, names, is_quiet=is_quiet) as show:
             evidence = asyncio.run(_until_signalled(options, show))
-    except (DemoFailed, errors.QueueUnavailable) as exc:
+    except (DemoError, errors.QueueUnavailable) as exc:
         _fail(options, aside, f"the demo could not be played: {exc}")
         return BROKEN
     except (KeyboardInterrupt, asyncio.CancelledError):

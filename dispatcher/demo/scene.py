@@ -12,7 +12,7 @@ from typing import Final
 
 from dispatcher.demo.evidence import LATENCY_S
 from dispatcher.demo.options import Options
-from dispatcher.demo.parts import DemoFailed, Part, clean_environment
+from dispatcher.demo.parts import DemoError, Part, clean_environment
 from dispatcher.embedded import Server
 
 HTTP_TIMEOUT_S: Final = 5.0
@@ -24,7 +24,8 @@ START_LIMIT_S: Final = 15.0
 
 _KEPT: Final = {"appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction"}
 _FAULTS: Final = {"throttle": 0.01, "hang_before": 0.0025, "hang_after": 0.0025}
-_SEED: Final = "7"
+# In a run of the default size it brings about as many faults as the chances promise.
+_SEED: Final = "28"
 _TOKEN: Final = "demo-token"  # noqa: S105 - opens nothing but the simulator of this run
 _FIRST_NUMBER: Final = 106540352242922
 _WABA: Final = "102290129340398"
@@ -51,13 +52,13 @@ class Scene:
         """Learn where the simulator listens.
 
         Raises:
-            DemoFailed: It ended, or says nothing.
+            DemoError: It ended, or says nothing.
         """
         started_at = time.monotonic()
         while not (said := self._simulator.said).endswith("\n"):
             self._simulator.fail_if_ended()
             if time.monotonic() - started_at > START_LIMIT_S:
-                raise DemoFailed("the simulator does not start")
+                raise DemoError("the simulator does not start")
             await asyncio.sleep(_POLL_S)
         self.simulator_url = said.split()[-1]
 
@@ -104,7 +105,7 @@ async def staged(options: Options) -> AsyncIterator[Scene]:
     Raises:
         SettingsError: There is no server to run.
         QueueUnavailable: The server did not start.
-        DemoFailed: Another part did not start.
+        DemoError: Another part did not start.
     """
     with tempfile.TemporaryDirectory(prefix="dispatcher-demo-", ignore_cleanup_errors=True) as name:
         folder = Path(name)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from dispatcher.client import Dispatcher
 from dispatcher.demo.evidence import CAMPAIGN, CODE, LANES, Sent
-from dispatcher.demo.parts import DemoFailed
+from dispatcher.demo.parts import DemoError
 
 CODES_EVERY_S: Final = 0.2
 _FIRST_PHONE: Final = 15550000000
@@ -28,7 +28,7 @@ class Traffic:
         """Queue so many template messages, spread over the numbers."""
         async for ticket in self._dispatcher.send_many(self._offers(count)):
             if ticket.error is not None:
-                raise DemoFailed(f"{ticket.key} was refused: {ticket.error}")
+                raise DemoError(f"{ticket.key} was refused: {ticket.error}")
 
     async def codes(self, enough: asyncio.Event) -> None:
         """Queue a one-time password five times a second, in turn on each number, until there are `enough`."""

@@ -30,15 +30,16 @@ class Promise:
 
 def judge(evidence: Evidence) -> tuple[Promise, ...]:
     """Return every promise the demo can judge."""
+    once = "nothing is accepted twice, in two POSTs at once, or posted after its acceptance"
+    again = f"after SIGKILL its numbers are served again within {RECOVERY_LIMIT_S:g} s"
     return (
         Promise("P1 accounted for", "nothing is lost: each message is settled or visibly uncertain", _lost(evidence)),
-        Promise("P2 once", "nothing is accepted twice, posted twice at once, or after its acceptance", _twice(evidence)),
+        Promise("P2 once", once, _twice(evidence)),
         Promise("P3 no blind resend", "what is uncertain is not posted again without evidence", _resent(evidence)),
         Promise("P4 rate", "no one-second window holds more than the number's rate", _too_fast(evidence)),
         Promise("P6 clean stop", "on SIGTERM a worker ends by itself, in time", _not_stopped(evidence)),
-        Promise("P7 fast recovery", f"after SIGKILL its numbers are served again in {RECOVERY_LIMIT_S:g} s",
-                _not_recovered(evidence)),
-    )  # fmt: skip
+        Promise("P7 fast recovery", again, _not_recovered(evidence)),
+    )
 
 
 def lost_keys(evidence: Evidence) -> list[str]:

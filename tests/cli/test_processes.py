@@ -7,16 +7,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from dispatcher.embedded import HOST, Server, _free_port
+from dispatcher.embedded import Server
 from tests.cli.conftest import NUMBERS_FILE, Commands
 from tests.lanes.cell import NUMBER
+from tests.servers import OwnServer
 
 COMMAND = [sys.executable, "-m", "dispatcher"]
 PATIENCE_S = 20.0
@@ -58,8 +59,7 @@ def running(*arguments: str, **environ: str) -> Iterator["subprocess.Popen[str]"
             process.wait(PATIENCE_S)
 
 
-def eventually(holds: "object") -> None:
-    assert callable(holds)
+def eventually(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not holds():
         assert time.monotonic() < deadline, Path("stderr").read_text()
@@ -71,27 +71,40 @@ def logged(event: str) -> list[dict[str, object]]:
     return [line for line in lines if line["event"] == event]
 
 
+@pytest.fixture
+def away(own_server: OwnServer) -> str:
+    """Where a Redis was, and is no more."""
+    gone = own_server()
+    gone.stop()
+    return gone.url
+
+
 # what is installed, and what is imported
 
 
 @pytest.mark.parametrize(
-    ("missing", "arguments", "error"),
+    ("installed", "arguments", "what", "module", "extra"),
     [
-        ((*OF_CLI, *OF_WORKER, *OF_DEMO), (), "the command line needs more than the base install (typer is missing): [cli]"),
-        ((*OF_CLI, *OF_WORKER, *OF_DEMO), ("send",), "`dispatcher send` needs more than the base install (typer is missing): [cli]"),
-        ((*OF_CLI, *OF_WORKER, *OF_DEMO), ("worker",), "`dispatcher worker` needs more than the base install (typer is missing): [worker]"),
-        ((*OF_CLI, *OF_WORKER, *OF_DEMO), ("demo",), "`dispatcher demo` needs more than the base install (typer is missing): [demo]"),
-        (OF_WORKER, ("worker",), "`dispatcher worker` needs more than the base install (structlog is missing): [worker]"),
-        (OF_DEMO, ("simulator",), "`dispatcher simulator` needs more than the base install (httptools is missing): [demo]"),
+        ((), (), "the command line", "typer", "cli"),
+        ((), ("send",), "`dispatcher send`", "typer", "cli"),
+        ((), ("worker",), "`dispatcher worker`", "typer", "worker"),
+        ((), ("demo",), "`dispatcher demo`", "typer", "demo"),
+        (OF_CLI, ("worker",), "`dispatcher worker`", "structlog", "worker"),
+        ((*OF_CLI, *OF_WORKER), ("simulator",), "`dispatcher simulator`", "httptools", "demo"),
     ],
-)  # fmt: skip
+)
 def test_a_bare_install_says_which_extra_to_install(
-    tmp_path: Path, missing: tuple[str, ...], arguments: tuple[str, ...], error: str
+    tmp_path: Path, installed: tuple[str, ...], arguments: tuple[str, ...], what: str, module: str, extra: str
 ) -> None:
-    (tmp_path / "sitecustomize.py").write_text(BLOCKER.format(names=set(missing)))
+    missing = {*OF_CLI, *OF_WORKER, *OF_DEMO} - set(installed)
+    (tmp_path / "sitecustomize.py").write_text(BLOCKER.format(names=missing))
     done = finished(*arguments, PYTHONPATH=str(tmp_path))
-    expected = re.sub(r"\[(\w+)\]$", r"pip install 'whatsapp-dispatcher[\1]'", error)
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"dispatcher: {expected}\n")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        1,
+        "",
+        f"dispatcher: {what} needs more than the base install ({module} is missing): "
+        f"pip install 'whatsapp-dispatcher[{extra}]'\n",
+    )
 
 
 def test_the_cli_extra_is_enough_to_send(commands: Commands, tmp_path: Path) -> None:
@@ -143,15 +156,14 @@ def test_the_console_script_is_the_same_command() -> None:
     ],
 )
 def test_redis_away_is_said_at_once(
-    commands: Commands, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+    commands: Commands, monkeypatch: pytest.MonkeyPatch, away: str, arguments: tuple[str, ...]
 ) -> None:
-    port = _free_port()
-    monkeypatch.setenv("DISPATCHER_REDIS_URL", f"redis://:wall-paper@{HOST}:{port}/0")
+    monkeypatch.setenv("DISPATCHER_REDIS_URL", away.replace("//", "//:wall-paper@"))
     started = time.monotonic()
     said = commands.run(*arguments, "--json")
     assert (said.code, said.out) == (3, "")
     assert re.fullmatch(
-        rf"dispatcher: Redis is away: ConnectionError, at redis://{HOST}:{port}/0: start it or set "
+        rf"dispatcher: Redis is away: ConnectionError, at {away}: start it or set "
         r"DISPATCHER_REDIS_URL(; then send again with --key \w{32}, which is never queued twice)?",
         said.err,
     )
@@ -243,12 +255,13 @@ def test_several_processes_are_started_and_stopped_together(commands: Commands) 
     assert len(logged("process.stopped")) == 2
 
 
-def test_a_worker_waits_for_redis_and_says_so(commands: Commands) -> None:
+@pytest.mark.usefixtures("commands")
+def test_a_worker_waits_for_redis_and_says_so(away: str) -> None:
     Path("numbers.toml").write_text(NUMBERS_FILE)
-    away = f"redis://{HOST}:{_free_port()}/0"
     with running("worker", NOT_SET_HERE="T", DISPATCHER_REDIS_URL=away) as worker:
-        eventually(lambda: logged("redis.lost"))
+        eventually(lambda: bool(logged("redis.lost")))
         assert worker.poll() is None
+        worker.kill()
 
 
 def test_a_port_that_is_taken_is_said(commands: Commands, server: Server) -> None:
