@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
 
@@ -63,9 +63,11 @@ class App:
     journal: Journal
     dispatcher: Dispatcher
     chores: Chores
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     def stop(self) -> None:
         """Begin to end: nothing more is taken."""
+        self.stopping.set()
         self.worker.stop()
         self.intake.stop()
 
@@ -75,11 +77,24 @@ class App:
         Raises:
             SettingsError: this Redis is not fit to keep messages.
         """
-        await self.recovery.patiently(self._check)
+        if not await self._checked():
+            return
         chores = {"trim_events": self.chores.trim_events, "forget_dead": self.chores.forget_dead}
         async with asyncio.TaskGroup() as group:
             group.create_task(self.worker.run())
             group.create_task(self.intake.run(self._send, chores, self.journal))
+
+    async def _checked(self) -> bool:
+        """Wait for Redis and look whether it is fit; False if told to stop before it answered."""
+        stopped = asyncio.create_task(self.stopping.wait())
+        checking = asyncio.create_task(self.recovery.patiently(self._check))
+        await asyncio.wait([stopped, checking], return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not checking.done():
+            checking.cancel()
+            return False
+        await checking
+        return True
 
     async def _check(self) -> None:
         for warning in await fitness.check(self.line):

@@ -89,8 +89,7 @@ class Delivery:
         while not self._stopping:
             number = self._means.roster.get(number_id)
             if number is None:
-                await self._means.serving.release(self._owner, [number_id])
-                return
+                break
             pacer = self._pacer(number)
             batch, asked_at = await self._claim(number)
             self._witness.claimed(batch)
@@ -105,6 +104,7 @@ class Delivery:
             if batch.state != "kept":
                 return
             await self._rest(number, batch.wait_s)
+        await self._means.recovery.patiently(lambda: self._means.serving.release(self._owner, [number_id]))
 
     async def _deliver(self, number: Number, flight: Flight, streak: int, asked_at: float) -> None:
         """Post one message and settle what came of it, or give it back."""

@@ -52,14 +52,16 @@ class Recovery:
         """Wait until this process is back."""
         await self._ready.wait()
 
-    async def patiently(self, step: Callable[[], Awaitable[None]]) -> None:
+    async def patiently(self, step: Callable[[], Awaitable[object]]) -> None:
         """Do a step that may be done twice, however long Redis is away."""
         while True:
             await self.over()
             try:
-                return await step()
+                await step()
             except errors.QueueUnavailable:
                 self.trouble()
+            else:
+                return
 
     async def aclose(self) -> None:
         """Give up."""

@@ -53,6 +53,7 @@ class Worker:
         self._take_every_s = take_every_s
         self._served: dict[str, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
+        self._stopped: asyncio.Task[bool]
 
     def stop(self) -> None:
         """Take nothing more and give back what is not posted; `run` returns when what is in flight has landed."""
@@ -61,17 +62,26 @@ class Worker:
 
     async def run(self) -> None:
         """Serve until stopped. Redis may go away and come back; only a bug raises."""
-        await self._means.recovery.patiently(self._publish)
+        self._stopped = asyncio.create_task(self._stopping.wait())
         async with asyncio.TaskGroup() as group:
             measuring = group.create_task(self._books.load.measure())
             taking = group.create_task(self._take_until_stopped())
             tending = group.create_task(self._tend_until_stopped())
             await asyncio.wait([taking, tending])
             measuring.cancel()
+        self._stopped.cancel()
         await self._leave()
+
+    async def _redis_back_or_stopped(self) -> None:
+        if self._means.recovery.is_away:
+            over = asyncio.create_task(self._means.recovery.over())
+            await asyncio.wait([over, self._stopped], return_when=asyncio.FIRST_COMPLETED)
+            over.cancel()
 
     async def _leave(self) -> None:
         """Give the numbers back at once, then let what is in flight land and settle it."""
+        if self._means.recovery.is_away and not self._means.flights and not self._means.settler.is_busy:
+            return  # nobody to tell, and nothing to say
         await self._means.recovery.patiently(self._release_all)
         if self._served:
             await asyncio.wait(self._served.values())
@@ -79,6 +89,7 @@ class Worker:
         while self._means.settler.is_busy:
             await self._means.settler.drain()
             await self._means.recovery.over()
+            await asyncio.sleep(self._take_every_s)
 
     async def _release_all(self) -> None:
         if self._served:
@@ -93,7 +104,7 @@ class Worker:
                 except errors.QueueUnavailable:
                     self._means.recovery.trouble()
             await asyncio.sleep(self._take_every_s)
-            await self._means.recovery.over()
+            await self._redis_back_or_stopped()
 
     async def _take(self, passed_by: int) -> int:
         """Take what is due; returns how many due numbers to pass by next time, because nobody here can serve them."""
@@ -130,11 +141,8 @@ class Worker:
                 await self._look_at_files()
             except errors.QueueUnavailable:
                 self._means.recovery.trouble()
-            try:
-                async with asyncio.timeout(TEND_EVERY_S):
-                    await self._stopping.wait()
-            except TimeoutError:
-                await self._means.recovery.over()
+            await asyncio.wait([self._stopped], timeout=TEND_EVERY_S)
+            await self._redis_back_or_stopped()
 
     async def _tend(self) -> None:
         self._means.flights.forget()
@@ -142,7 +150,7 @@ class Worker:
         while more and not self._stopping.is_set():
             tended = await self._means.serving.tend(self._process)
             self._witness.tended(tended)
-            if tended.forgotten:
+            if tended.forgotten:  # also when this process has just begun
                 await self._publish()
             more = tended.more | await self._books.stops.unpark()
         if self._books.load.is_high:

@@ -16,6 +16,8 @@ UNDISTURBED: Final = "urgent_undisturbed"
 # From the arrival of what is throttled until the worker has the answer and has settled it.
 _CLOSING_S: Final = LATENCY_S + 0.05
 
+_SHARE_FROM_S: Final = 1.0
+
 Pause = tuple[float, float]
 
 
@@ -31,7 +33,7 @@ class Waits:
 
 @dataclass(frozen=True, slots=True)
 class NumberFigures:
-    """One number; `used` is the share of its rate while it had a backlog, `used_open` while its gate was open too."""
+    """One number; `used` is the share of its rate while it had a backlog (None of a short one), `used_open` while its gate was open too."""
 
     number: str
     rate: float
@@ -41,8 +43,8 @@ class NumberFigures:
     refused: int
     throttled: int
     paused_s: float
-    used: float
-    used_open: float
+    used: float | None
+    used_open: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +185,9 @@ def _number(evidence: Evidence, number: str) -> NumberFigures:
     )
 
 
-def _share(count: int, seconds: float, rate: float) -> float:
-    return count / seconds / rate if seconds > 0 else 0.0
+def _share(count: int, seconds: float, rate: float) -> float | None:
+    """Return the share of the rate; None where the time is too short to tell."""
+    return count / seconds / rate if seconds >= _SHARE_FROM_S else None
 
 
 def _merged(pauses: list[Pause]) -> list[Pause]:

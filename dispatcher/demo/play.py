@@ -51,7 +51,7 @@ async def play(options: Options, show: Show) -> Evidence:
         ):
             await _until_ready(scene, watch)
             await ledger.begin()
-            traffic = Traffic(dispatcher, list(scene.numbers.values()))
+            traffic = Traffic(dispatcher, list(scene.numbers.values()), options.rate)
             kill = await _Act(options, show, scene, watch, traffic).run()
             show.say("asking the workers to end")
             exits = await _stop([worker for worker in scene.workers if worker.name != kill.worker])

@@ -140,13 +140,13 @@ def _waits(told: Summary) -> Table:
 
 
 def _numbers(told: Summary, names: Mapping[str, str]) -> Table:
-    table = _table("Numbers", "number", "accepted", "rate used", "gate open", "throttled", "paused", "fullest second")
+    table = _table("Numbers", "number", "accepted", "rate used", "gate open", "throttled", "paused", "max in 1 s")
     for number in told.numbers:
         table.add_row(
             names.get(number.number, number.number),
             f"{number.accepted:,}",
-            f"{number.used:.0%}",
-            f"{number.used_open:.0%}",
+            _percent(number.used),
+            _percent(number.used_open),
             f"{number.throttled}",
             _seconds(number.paused_s),
             f"{number.largest_window} of {number.rate:g}",
@@ -158,8 +158,9 @@ def _killed(told: Summary, names: Mapping[str, str]) -> Table:
     found = told.killed
     table = _table(f"In flight when {told.killed_worker} was killed", "", "count", "")
     table.add_row("in flight", f"{found.in_flight}", "")
-    taken = f"the simulator took {found.uncertain_taken} of them and never got, or refused, the others"
-    table.add_row("uncertain", f"{found.uncertain}", taken if found.uncertain else "")
+    others = found.uncertain - found.uncertain_taken
+    taken = f"the simulator took {found.uncertain_taken}" + (f", and never got, or refused, {others}" if others else "")
+    table.add_row("uncertain", f"{found.uncertain}", taken)
     table.add_row("accepted since", f"{found.accepted}", "")
     table.add_row("sent again", _bad(found.posted_again), "")
     table.add_row("lost", _bad(found.lost), "")
@@ -182,7 +183,7 @@ def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for place, column in enumerate(columns):
         is_count = place > 0 and column not in {"", "promise"}
-        table.add_column(column, justify="right" if is_count else "left", no_wrap=is_count)
+        table.add_column(column, justify="right" if is_count else "left", no_wrap=is_count or place == 0)
     return table
 
 
@@ -192,6 +193,10 @@ def _bad(count: int) -> str:
 
 def _seconds(value: float) -> str:
     return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"
 
 
 def _rounded(values: Mapping[str, object]) -> dict[str, object]:

@@ -30,10 +30,6 @@ _TOKEN: Final = "demo-token"  # noqa: S105 - opens nothing but the simulator of 
 _FIRST_NUMBER: Final = 106540352242922
 _WABA: Final = "102290129340398"
 _POLL_S: Final = 0.02
-_WORK: Final = (
-    "import sys; from dispatcher import process; from dispatcher.settings import Settings; "
-    "process.work(Settings.load(env_file=None), int(sys.argv[1]))"
-)
 
 
 class Scene:
@@ -74,7 +70,7 @@ class Scene:
             "HTTP_TIMEOUT_URGENT_S": str(HTTP_TIMEOUT_URGENT_S),
             "MESSAGE_LEASE_MARGIN_S": str(MESSAGE_LEASE_MARGIN_S),
         }
-        command = [sys.executable, "-c", _WORK, str(os.getpid())]
+        command = [sys.executable, "-m", "dispatcher", "worker", "--child-of", str(os.getpid())]
         self.workers.append(Part(name, command, self._folder, clean_environment(ours)))
         return self.workers[-1]
 

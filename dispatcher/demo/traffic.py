@@ -10,19 +10,22 @@ from dispatcher.client import Dispatcher
 from dispatcher.demo.evidence import CAMPAIGN, CODE, LANES, Sent
 from dispatcher.demo.parts import DemoError
 
-CODES_EVERY_S: Final = 0.2
+_CODES_EVERY_S: Final = 0.2
+# Codes go first: more of them than the numbers can send would keep the campaign waiting for ever.
+_CODES_SHARE: Final = 0.05
 _FIRST_PHONE: Final = 15550000000
 _FIRST_PHONE_CODES: Final = 15555000000
 _OFFER: Final = {"type": "template", "template": {"name": "spring_offer", "language": {"code": "en_US"}}}
 
 
 class Traffic:
-    """Sends messages; `sent` has each from the moment before it is sent."""
+    """Sends messages from numbers of that `rate`; `sent` has each from the moment before it is sent."""
 
-    def __init__(self, dispatcher: Dispatcher, numbers: Sequence[str]) -> None:
+    def __init__(self, dispatcher: Dispatcher, numbers: Sequence[str], rate: float) -> None:
         self.sent: dict[str, Sent] = {}
         self._dispatcher = dispatcher
         self._numbers = numbers
+        self._codes_every_s = max(_CODES_EVERY_S, 1 / (_CODES_SHARE * rate * len(numbers)))
 
     async def campaign(self, count: int) -> None:
         """Queue so many template messages, spread over the numbers."""
@@ -31,13 +34,13 @@ class Traffic:
                 raise DemoError(f"{ticket.key} was refused: {ticket.error}")
 
     async def codes(self, enough: asyncio.Event) -> None:
-        """Queue a one-time password five times a second, in turn on each number, until there are `enough`."""
+        """Queue up to five one-time passwords a second, in turn on each number, until there are `enough`."""
         for place in itertools.count():
             if enough.is_set():
                 return
             phone, code = _FIRST_PHONE_CODES + place, f"{place * 7919 % 1_000_000:06d}"
             await self._dispatcher.send(self._message(CODE, place, phone, _code_template(code)))
-            await asyncio.sleep(CODES_EVERY_S)
+            await asyncio.sleep(self._codes_every_s)
 
     def _offers(self, count: int) -> Iterator[dict[str, Any]]:
         for place in range(count):

@@ -127,7 +127,7 @@ async def watching(redis_url: str, numbers: Sequence[str]) -> AsyncIterator[Watc
         yield Watch(line, Keys(), numbers)
     finally:
         await line.idle()
-        await redis.aclose()  # type: ignore[attr-defined] # types-redis lags behind
+        await redis.aclose()
 
 
 def _entries(reply: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:

@@ -4,12 +4,18 @@ import asyncio
 import itertools
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from dispatcher.simulator import Simulator
 from tests.cell import OTP, Cell, eventually
-from tests.crash.workers import WorkerProcess, workers
+from tests.cell import cell as open_cell
+from tests.crash.workers import SHORT, WorkerProcess, environment, workers
+from tests.servers import OwnServer
 
 pytestmark = pytest.mark.crash
 
@@ -168,3 +174,38 @@ def is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+async def test_a_worker_that_never_reached_redis_ends_at_once(cell: Cell, own_server: OwnServer) -> None:
+    server = own_server()
+    await asyncio.to_thread(server.kill)
+    environ = environment(cell) | {"DISPATCHER_REDIS_URL": server.url}
+    log = cell.numbers_file.parent / "worker.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen([sys.executable, "-m", "dispatcher", "worker"], env=environ, stderr=out)
+    try:
+
+        async def waits() -> bool:
+            return "redis.lost" in log.read_text()
+
+        await eventually(waits, 10)
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(process.wait, 3) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def test_a_worker_that_lost_redis_and_has_nothing_to_say_ends_at_once(
+    simulator: Simulator, own_server: OwnServer, tmp_path: Path
+) -> None:
+    server = own_server()
+    async with open_cell(server.url, tmp_path, simulator, **SHORT) as opened, workers(opened, 1) as (worker,):
+        await asyncio.to_thread(server.kill)
+
+        async def lost() -> bool:
+            return "redis.lost" in worker.log.read_text()
+
+        await eventually(lost, 10)
+        worker.send(signal.SIGTERM)
+        assert await worker.ended(within_s=5) == 0
