@@ -42,7 +42,7 @@ class Dispatcher:
             yield cls(line, cell)
         finally:
             await line.idle()
-            await redis.aclose()  # type: ignore[attr-defined] # types-redis lags behind
+            await redis.aclose()
 
     async def send(self, message: Given) -> Ticket:
         """Queue a message, or recognise that its key is queued already.

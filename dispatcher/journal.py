@@ -1,5 +1,6 @@
 """Writes down what happens, as events and metrics: the one witness of a process. Decides nothing."""
 
+import time
 from typing import Any
 
 import structlog
@@ -13,7 +14,14 @@ from dispatcher.policy.outcome import Accepted, Close, Reject, RetryLater, Snooz
 from dispatcher.telemetry import Metrics
 
 LANES = ("urgent", "normal", "bulk")
-_OUTCOMES = {Accepted: "accepted", RetryLater: "retry", Snooze: "snoozed", Reject: "rejected", Uncertain: "uncertain"}
+NO_CAUSE = "none"
+_OUTCOMES = {
+    Accepted: "accepted",
+    RetryLater: "retry_later",
+    Snooze: "snooze",
+    Reject: "reject",
+    Uncertain: "uncertain",
+}
 _CAUSES = {"reject": "rejected", "retry": "exhausted"}
 
 
@@ -25,6 +33,7 @@ class Journal:
         self._log: Any = structlog.get_logger().bind(process=process)
         self._waits = [metrics.enqueue_to_post.labels(lane) for lane in LANES]
         self._claimed = [metrics.claimed_messages.labels(lane) for lane in LANES]
+        self._closed_at: dict[str, float] = {}
         self._lease_ends = metrics.uncertain.labels("lease")
         self._posts = {name: metrics.post.labels(name) for name in _OUTCOMES.values()}
 
@@ -37,7 +46,7 @@ class Journal:
             self._claimed[message.priority].inc()
         for state, count in (("expired", batch.expired), ("cancelled", batch.cancelled)):
             if count:
-                self._metrics.settled.labels(state, "").inc(count)
+                self._metrics.settled.labels(state, NO_CAUSE).inc(count)
         if batch.lost:
             self._metrics.settled.labels("dead", "lost").inc(batch.lost)
             self._log.error(logs.MESSAGE_DIED, cause="lost", count=batch.lost)
@@ -55,7 +64,7 @@ class Journal:
         code = label(verdict.code)
         self._metrics.in_flight.dec()
         self._posts[outcome].observe(took_s)
-        if outcome == "snoozed":
+        if outcome == "snooze":
             self._metrics.snoozes.labels(code).inc()
         else:
             self._metrics.attempts.labels(outcome, code).inc()
@@ -73,7 +82,18 @@ class Journal:
             duration_ms=round(took_s * 1000, 1),
         )
         if isinstance(verdict.gate, Close):
-            self._metrics.gate_closings.labels(verdict.gate.why.value).inc()
+            self._closed(flight.number, verdict.gate, verdict.code, took_s)
+
+    def _closed(self, number: str, change: Close, code: str, took_s: float) -> None:
+        """Count a closing once: what was in flight when the gate closed closes it no further."""
+        now = time.monotonic()
+        if now - took_s < self._closed_at.get(number, 0.0):
+            return
+        self._closed_at[number] = now
+        self._metrics.gate_closings.labels(change.why.value).inc()
+        self._log.warning(
+            logs.GATE_CLOSED, number=number, why=change.why.value, code=code, for_s=round(change.for_s, 3)
+        )
 
     def failed(self, flight: Flight, exc: Exception) -> None:
         """A bug of ours showed; the message is uncertain."""
@@ -92,7 +112,7 @@ class Journal:
             self._metrics.settled.labels(word, cause).inc()
             self._log.warning(logs.MESSAGE_DIED, key=key, cause=cause, error=settlement.error)
         elif word in {"accepted", "cancelled"}:
-            self._metrics.settled.labels(word, "").inc()
+            self._metrics.settled.labels(word, NO_CAUSE).inc()
         elif word.startswith("broken"):
             self._log.error(logs.TASK_FAILED, task="settle", key=key, reason=word)
 
@@ -106,7 +126,7 @@ class Journal:
         """A step of upkeep was done."""
         for count, counter in (
             (tended.uncertain, self._lease_ends),
-            (tended.expired, self._metrics.settled.labels("expired", "")),
+            (tended.expired, self._metrics.settled.labels("expired", NO_CAUSE)),
             (tended.lapsed, self._metrics.settled.labels("dead", "lapsed")),
             (tended.held, self._metrics.settled.labels("dead", "held")),
             (tended.lost, self._metrics.settled.labels("dead", "lost")),
@@ -149,6 +169,10 @@ class Journal:
     def lost(self) -> None:
         """Redis is away."""
         self._log.warning(logs.REDIS_LOST)
+
+    def stumbled(self, exc: Exception) -> None:
+        """A bug of ours showed on the way back; it is tried again."""
+        self._log.error(logs.TASK_FAILED, task="recovery", exc_info=exc)
 
     def regained(self) -> None:
         """Redis is back, and knows again what this process knows."""

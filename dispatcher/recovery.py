@@ -22,6 +22,9 @@ class Witness(Protocol):
     def lost(self) -> None:
         """Redis is away."""
 
+    def stumbled(self, exc: Exception) -> None:
+        """A bug of ours showed on the way back; it is tried again."""
+
     def regained(self) -> None:
         """It is back, and knows again what this process knows."""
 
@@ -78,7 +81,10 @@ class Recovery:
                     await asyncio.sleep(MANNERS_S)
                     break
                 except errors.QueueUnavailable:
-                    await asyncio.sleep(next(delays))
+                    pass
+                except Exception as exc:  # noqa: BLE001 - giving up would leave the process waiting for ever
+                    self._witness.stumbled(exc)
+                await asyncio.sleep(next(delays))
             self._witness.regained()
             self._ready.set()
         finally:

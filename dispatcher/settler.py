@@ -58,8 +58,8 @@ class Settler:
             while self._waiting:
                 batch = [self._waiting.popleft() for _ in range(min(SETTLED_A_CALL, len(self._waiting)))]
                 await self._settle(batch)
-        except errors.QueueUnavailable:
-            self._on_trouble()  # the batch is remembered, and told again with the others
+        except Exception:  # noqa: BLE001 - an outage, or a bug: what landed is remembered, and told again with the rest
+            self._on_trouble()
         finally:
             self._task = None
 

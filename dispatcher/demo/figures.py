@@ -33,7 +33,10 @@ class Waits:
 
 @dataclass(frozen=True, slots=True)
 class NumberFigures:
-    """One number; `used` is the share of its rate while it had a backlog (None of a short one), `used_open` while its gate was open too."""
+    """One number; `used` is the share of its rate while it had a backlog, `used_open` while its gate was open, too.
+
+    Both are None of a backlog too short to tell.
+    """
 
     number: str
     rate: float
@@ -186,8 +189,8 @@ def _number(evidence: Evidence, number: str) -> NumberFigures:
 
 
 def _share(count: int, seconds: float, rate: float) -> float | None:
-    """Return the share of the rate; None where the time is too short to tell."""
-    return count / seconds / rate if seconds >= _SHARE_FROM_S else None
+    """Return the share of the rate, None of a short time; the first opens the time that the others fill."""
+    return (count - 1) / seconds / rate if seconds >= _SHARE_FROM_S else None
 
 
 def _merged(pauses: list[Pause]) -> list[Pause]:
