@@ -65,7 +65,11 @@ class Fate:
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """A worker was killed: which numbers it served, and every claim that was under way, by anyone, as it died."""
+    """A worker was killed; `sending` are the claims that were under way as it died, its own and those of others.
+
+    `numbers` are those that no living worker served then: its own, and those that nobody had, be it because what would
+    open their gate again was in its hands.
+    """
 
     at_s: float
     worker: str

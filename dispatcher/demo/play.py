@@ -146,9 +146,10 @@ class _Act:
         worker.kill()
         flights = await self._watch.sending()
         await self._watch.look()
+        living = {other.pid for other in self._scene.workers if other.code is None}
         gates = self._watch.gates.items()
-        numbers = tuple(number for number, gate in gates if _pid_of(gate.owner) == worker.pid)
-        self._show.say(f"killed {worker.name} (SIGKILL), which served {len(numbers)} numbers")
+        numbers = tuple(number for number, gate in gates if _pid_of(gate.owner) not in living)
+        self._show.say(f"killed {worker.name} (SIGKILL); {len(numbers)} numbers are served by nobody now")
         return Kill(at_s, worker.name, numbers, {key: flight.claim for key, flight in flights.items()})
 
     def _replace_the_only_one(self, kill: Kill) -> None:

@@ -92,8 +92,10 @@ class Lines:
 
 
 def _gate(gate: Gate) -> str:
-    owner = gate.owner.rsplit("-", 2)[1] if gate.owner.count("-") >= 2 else "nobody"
-    return f"[yellow]gate closed: {gate.why}[/]" if gate.why else f"[green]gate open[/], served by {owner}"
+    if gate.why:
+        return f"[yellow]gate closed: {gate.why}[/]"
+    served = f", served by {gate.owner.rsplit('-', 2)[1]}" if gate.owner.count("-") >= 2 else ""
+    return f"[green]gate open[/]{served}"
 
 
 def _columns(console: Console) -> Progress:

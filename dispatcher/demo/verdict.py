@@ -63,7 +63,7 @@ def killed_keys(evidence: Evidence) -> list[str]:
 
 
 def served_again_s(evidence: Evidence) -> dict[str, float | None]:
-    """Return for each number of the killed worker how long it waited for another; None if it waited in vain.
+    """Return how long each number that the kill left alone waited to be served again; None if it waited in vain.
 
     A number counts as waiting from the kill on, or from its first message after that if nothing was waiting then; one
     without any is left out. Served means a POST by a living worker: one whose claim was not under way at the kill.

@@ -28,7 +28,7 @@ async def measure_idle(say: Say, *, count: int, processes: Sequence[int]) -> lis
             await it.start(each)
             meter = it.meter()
             took_ms = await _latencies_ms(it, count, "normal", _IDLE_GAP_S)
-            row = {"processes": each, **_summary(took_ms), "cores": meter.shares()}
+            row = {"processes": each, **_summary(took_ms), **meter.shares()}
             it.stop()
         say(f"idle, {each} processes: p50 {row['p50_ms']:.1f} ms, p99 {row['p99_ms']:.1f} ms")
         rows.append(row)
@@ -49,7 +49,7 @@ async def measure_urgent(say: Say, *, count: int, waiting: int) -> Row:
             **_summary(took_ms),
             "over_limit": (await it.cloud.report())["over_limit"],
             "enqueued_per_s": round(waiting / took_s),
-            "cores": meter.shares(),
+            **meter.shares(),
         }
         it.stop()
     say(f"urgent: p50 {row['p50_ms']:.1f} ms, p99 {row['p99_ms']:.1f} ms")

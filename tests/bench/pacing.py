@@ -38,7 +38,7 @@ async def _measure(rate: int, processes: int, seconds: float) -> Row:
         await asyncio.sleep(_SETTLE_S)
         commands, meter, begin_ns = await it.commands(), it.meter(), time.monotonic_ns()
         await asyncio.sleep(seconds)
-        end_ns, cores = time.monotonic_ns(), meter.shares()
+        end_ns, shares = time.monotonic_ns(), meter.shares()
         commands_after = await it.commands()
         left = await it.waiting()
         report, arrivals = await it.cloud.report(), await it.cloud.arrivals()
@@ -55,7 +55,7 @@ async def _measure(rate: int, processes: int, seconds: float) -> Row:
         "used": len(within) / (rate * (end_ns - begin_ns) / 1e9),
         "scripts_per_message": _scripts(commands_after, commands) / max(1, len(within)),
         "gaps_ms": _gaps(within),
-        "cores": cores,
+        **shares,
         "backlog_left": left,
     }
 

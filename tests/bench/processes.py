@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -88,6 +88,14 @@ def cpu_s(pid: int) -> float | None:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def waited_s(pid: int) -> float | None:
+    """Seconds that a process's main thread was ready to run and had no core; None where Linux does not tell."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return None
+
+
 def machine_cpu_s() -> float | None:
     """Seconds of processor time that the whole machine has used, taken away by a host included."""
     try:
@@ -99,30 +107,34 @@ def machine_cpu_s() -> float | None:
 
 
 class Meter:
-    """Processor use of named processes between two moments, in shares of one core."""
+    """Processor use of named processes between two moments."""
 
     def __init__(self, pids: Mapping[str, int]) -> None:
         self._pids = {**pids, "driver": os.getpid()}
-        self._before = self._read()
+        self._used_before, self._waited_before = self._read(cpu_s), self._read(waited_s)
         self._machine_before = machine_cpu_s()
         self._started_at = time.monotonic()
 
-    def _read(self) -> dict[str, float | None]:
-        return {name: cpu_s(pid) for name, pid in self._pids.items()}
+    def _read(self, seconds_of: Callable[[int], float | None]) -> dict[str, float]:
+        found = ((name, seconds_of(pid)) for name, pid in self._pids.items())
+        return {name: seconds for name, seconds in found if seconds is not None}
 
     def seconds(self) -> dict[str, float]:
         """Processor seconds of each since the start; `others` is what ran beside us on this machine."""
-        now, machine = self._read(), machine_cpu_s()
-        used = {
-            name: after - before
-            for name in now
-            if (after := now[name]) is not None and (before := self._before[name]) is not None
-        }
+        used, machine = _since(self._used_before, self._read(cpu_s)), machine_cpu_s()
         if machine is not None and self._machine_before is not None:
             used["others"] = max(0.0, machine - self._machine_before - sum(used.values()))
         return used
 
-    def shares(self) -> dict[str, float]:
-        """The same in cores."""
+    def shares(self) -> dict[str, dict[str, float]]:
+        """Cores in use by each, and the share of the time in which it was ready to run but had no core."""
         elapsed_s = time.monotonic() - self._started_at
-        return {name: round(used_s / elapsed_s, 3) for name, used_s in self.seconds().items()}
+        waited = _since(self._waited_before, self._read(waited_s))
+        return {
+            "cores": {name: round(used_s / elapsed_s, 3) for name, used_s in self.seconds().items()},
+            "waited": {name: round(ready_s / elapsed_s, 3) for name, ready_s in waited.items()},
+        }
+
+
+def _since(before: Mapping[str, float], now: Mapping[str, float]) -> dict[str, float]:
+    return {name: seconds - before[name] for name, seconds in now.items() if name in before}

@@ -87,7 +87,7 @@ def _table(title: str, *columns: str) -> Table:
 def _pacing(rows: list[Row]) -> Table:
     table = _table(
         "Pacing", "rate/s", "processes", "largest window", "margin ms", "used", "gap p99 ms", "scripts/message",
-        "workers (cores)", "simulator", "redis", "others",
+        "workers (cores)", "simulator", "redis", "others", "waited",
     )  # fmt: skip
     for row in rows:
         cpu = row["cores"]
@@ -96,19 +96,26 @@ def _pacing(rows: list[Row]) -> Table:
             str(row["rate_per_s"]), str(row["processes"]), str(row["largest_window"]),
             _figure(row["smallest_margin_ms"]), f"{row['used']:.1%}", _figure(row["gaps_ms"].get("p99")),
             f"{row['scripts_per_message']:.2f}", " ".join(workers), _figure(cpu.get("simulator"), 2),
-            _figure(cpu.get("redis"), 2), _figure(cpu.get("others"), 2),
+            _figure(cpu.get("redis"), 2), _figure(cpu.get("others"), 2), _waited(row),
         )  # fmt: skip
     return table
 
 
+def _waited(row: Row) -> str:
+    """How long the busiest worker waited for a core."""
+    workers = {name: used for name, used in row["cores"].items() if name.startswith("worker")}
+    share = row["waited"].get(max(workers, key=lambda name: workers[name], default=""))
+    return "" if share is None else f"{share:.0%}"
+
+
 def _latency(idle: list[Row], urgent: Row | None) -> Table:
-    table = _table("Enqueue to POST, ms", "", "messages", "p50", "p90", "p99", "max", "others (cores)")
+    table = _table("Enqueue to POST, ms", "", "messages", "p50", "p90", "p99", "max", "others (cores)", "waited")
     rows = [(f"idle number, {row['processes']} processes", row) for row in idle]
     if urgent:
         rows.append((f"urgent, {urgent['bulk_waiting']} bulk waiting", urgent))
     for name, row in rows:
         figures = (_figure(row[which]) for which in ("p50_ms", "p90_ms", "p99_ms", "max_ms"))
-        table.add_row(name, str(row["count"]), *figures, _figure(row["cores"].get("others"), 2))
+        table.add_row(name, str(row["count"]), *figures, _figure(row["cores"].get("others"), 2), _waited(row))
     return table
 
 

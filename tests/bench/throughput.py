@@ -17,7 +17,7 @@ Say = Callable[[str], None]
 Row = dict[str, Any]
 
 ARQ_IN_FLIGHT = (30, 100, 150)
-RAW_IN_FLIGHT = (300, 600)
+RAW_IN_FLIGHT = (300, 1000)
 _LIMIT_S = 180.0
 
 
@@ -66,7 +66,7 @@ async def _dispatcher(count: int) -> Row:
         await it.start(1)
         meter = it.meter()
         await until(lambda: _is_empty(it), _LIMIT_S, every_s=0.02)
-        ended_ns, used = time.monotonic_ns(), meter.seconds()
+        ended_ns, used, shares = time.monotonic_ns(), meter.seconds(), meter.shares()
         after = await it.commands()
         row = await _row(it, count, ended_ns)
         it.stop()
@@ -77,6 +77,7 @@ async def _dispatcher(count: int) -> Row:
         "redis_us": _us(used, "redis", count),
         "simulator_us": _us(used, "simulator", count),
         **_commands(before, after, count),
+        **shares,
     }
 
 
