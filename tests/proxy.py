@@ -1,0 +1,71 @@
+"""A proxy before Redis that forwards what is asked and, when told to, swallows the answer and cuts the connection."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from dispatcher.lanes.script import script
+
+
+class Proxy:
+    """`swallow(name)` loses the answer to the next pipeline with that script; `swallowed` counts them."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._target = (host, port)
+        self._wanted: list[bytes] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.port = 0
+        self.swallowed = 0
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def swallow(self, name: str, count: int = 1) -> None:
+        self._wanted += [script(name).sha.encode()] * count
+
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncIterator["Proxy"]:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        up_reader, up_writer = await asyncio.open_connection(*self._target)
+        answering = asyncio.create_task(_pump(up_reader, writer))
+        try:
+            while data := await reader.read(1 << 20):
+                wanted = next((sha for sha in self._wanted if sha in data), None)
+                if wanted is not None:
+                    self._wanted.remove(wanted)
+                    answering.cancel()  # before the server can answer
+                    await asyncio.gather(answering, return_exceptions=True)
+                    up_writer.write(data)
+                    await up_reader.read(1)  # it has run
+                    self.swallowed += 1
+                    return
+                up_writer.write(data)
+        except ConnectionError:
+            pass
+        finally:
+            answering.cancel()
+            for end in (writer, up_writer):
+                end.transport.abort()
+            await asyncio.gather(answering, return_exceptions=True)
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(1 << 20):
+            writer.write(data)
+        writer.close()
