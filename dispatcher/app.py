@@ -169,7 +169,7 @@ async def run(settings: Settings, numbers: NumbersFile) -> None:
     try:
         async with assembled(settings, numbers, metrics) as app:
             _handle_signals(app, settings.stop_limit_s)
-            app.journal.said(logs.PROCESS_STARTED, numbers=len(app.roster.ids()), redis=settings.redis_address)
+            app.journal.said(logs.PROCESS_STARTED, numbers=len(app.roster.all()), redis=settings.redis_address)
             await app.run()
             app.journal.said(logs.PROCESS_STOPPED)
     finally:

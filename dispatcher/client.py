@@ -116,8 +116,8 @@ class Dispatcher:
         """Queue messages; a lost answer is asked for once more, as the keys make that safe."""
         try:
             return await self._producing.enqueue(messages)
-        except errors.QueueFull as exc:
-            raise errors.QueueFull(exc.reason, messages[0].key) from exc
+        except (errors.QueueFull, errors.QueueBroken) as exc:
+            raise type(exc)(exc.reason, messages[0].key) from exc
         except errors.QueueUnavailable:
             pass
         try:

@@ -41,9 +41,9 @@ class Roster:
         """List the numbers."""
         return list(self._file.numbers.values())
 
-    def ids(self) -> list[str]:
-        """List their ids."""
-        return list(self._file.numbers)
+    def credentials(self) -> dict[str, str]:
+        """Return the fingerprint of each number's token."""
+        return {number.id: number.token_fingerprint for number in self._file.numbers.values()}
 
     def distrust(self) -> None:
         """Read the files again at the next look, though they seem unchanged: after a 401, or SIGHUP."""

@@ -174,4 +174,4 @@ class Worker:
         """Say which numbers there are, and that this process has a token for them."""
         numbers = self._means.roster.all()
         await self._books.registry.publish(Registered(n.id, n.name, n.rate_per_s, n.waba_id or "") for n in numbers)
-        await self._means.serving.serve(self._process, self._means.roster.ids())
+        await self._means.serving.serve(self._process, self._means.roster.credentials())

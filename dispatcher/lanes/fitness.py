@@ -1,4 +1,4 @@
-"""Whether a Redis keeps what it is given: asked once when a worker starts, by INFO, as CONFIG is blocked where managed."""
+"""Whether a Redis keeps what it is given: asked once when a worker starts, by INFO, as managed ones block CONFIG."""
 
 import re
 
@@ -20,7 +20,9 @@ async def check(line: Line) -> list[str]:
         found |= _fields(await line.command("INFO", section))
     version = tuple(int(part) for part in re.findall(r"\d+", found.get("redis_version", "0"))[:2])
     if version < OLDEST:
-        raise errors.SettingsError((f"Redis {found.get('redis_version')} is too old: 6.2 or later, or Valkey, is needed",))
+        raise errors.SettingsError(
+            (f"Redis {found.get('redis_version')} is too old: 6.2 or later, or Valkey, is needed",)
+        )
     policy, limit = found.get("maxmemory_policy", "noeviction"), int(found.get("maxmemory", "0"))
     if limit and policy != "noeviction":
         raise errors.SettingsError(

@@ -13,7 +13,7 @@
 | `due` | zset | number -> when it needs serving, or the end of its lease |
 | `stops` | hash | scope -> JSON: action, reason, by, since, until |
 | `numbers` | hash | number -> JSON: name, rate, waba |
-| `processes`, `serves:<process>` | zset, set | process -> its last word, µs; the numbers it has a token for |
+| `processes`, `serves:<process>` | zset, hash | process -> its last word, µs; number -> fingerprint of its token |
 | `events` | stream | every outcome, capped by age |
 | `refused` | list | jobs of arq producers that could not be read, capped |
 """
@@ -55,7 +55,7 @@ class Keys:
         return f"{self.prefix}batch:{number}:{owner}"
 
     def serves(self, process: str) -> str:
-        """Name the set of numbers that a process can serve."""
+        """Name what says which numbers a process can serve."""
         return f"{self.prefix}serves:{process}"
 
     @property

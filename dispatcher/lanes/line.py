@@ -20,7 +20,7 @@ from dispatcher.lanes.script import Script
 Argument = str | bytes | int | float
 
 _CALLS_A_PIPELINE = 100
-# What a script or command says of data it cannot work on; other refusals (READONLY, MISCONF, LOADING) pass by themselves.
+# What a script or command says of data it cannot work on; READONLY, MISCONF and LOADING pass by themselves.
 _BROKEN = ("WRONGTYPE", "user_script", "Error running script", "value is not", "wrong number of arguments")
 
 
@@ -29,6 +29,11 @@ class _Call:
     command: tuple[Argument, ...]
     script: Script | None
     reply: asyncio.Future[Any] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    def in_full(self) -> "_Call":
+        """Return the call with the script's text, which also loads it; a flush in between does not matter then."""
+        text = self.script.text if self.script else ""
+        return _Call(("EVAL", text, *self.command[2:]), self.script, self.reply)
 
     def answer(self, reply: Any) -> None:
         if self.reply.done():
@@ -98,8 +103,7 @@ class Line:
             unknown = [i for i, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)]
             if unknown:
                 # the server was restarted or its scripts flushed: nothing of these calls has run
-                await self._load({calls[i].script for i in unknown})
-                again = await self._pipeline([calls[i] for i in unknown])
+                again = await self._pipeline([calls[i].in_full() for i in unknown])
                 for i, reply in zip(unknown, again, strict=True):
                     replies[i] = reply
         except (exceptions.RedisError, OSError) as exc:
@@ -118,8 +122,3 @@ class Line:
             for call in calls:
                 pipe.execute_command(*call.command)
             return list(await pipe.execute(raise_on_error=False))
-
-    async def _load(self, scripts: set[Script | None]) -> None:
-        for script in scripts:
-            if script is not None:
-                await self._redis.execute_command("SCRIPT LOAD", script.text)

@@ -169,9 +169,9 @@ class Overlook:
         for process in processes:
             for at in range(0, len(numbers), _NUMBERS_A_CALL):
                 part = numbers[at : at + _NUMBERS_A_CALL]
-                found = await self._ask([0] * len(part), "SMISMEMBER", self._keys.serves(process), *part)
-                for number, is_member in zip(part, found, strict=True):
-                    if is_member:
+                found = await self._ask([None] * len(part), "HMGET", self._keys.serves(process), *part)
+                for number, credential in zip(part, found, strict=True):
+                    if credential is not None:
                         able[number].append(process)
         return able
 

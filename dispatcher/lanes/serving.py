@@ -1,7 +1,9 @@
 """What a worker asks of Redis: take, claim, settle, tend and give back, each one script and one typed method."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
 from dispatcher.lanes.keys import Keys
 from dispatcher.lanes.line import Argument, Line
@@ -118,10 +120,10 @@ class Serving:
         self._leases = leases
         self._terms = (terms or Terms()).as_json()
 
-    async def serve(self, process: str, numbers: Sequence[str]) -> None:
-        """Say which numbers the process has a token for; holds until it falls silent."""
+    async def serve(self, process: str, credentials: Mapping[str, str]) -> None:
+        """Say for which numbers the process has a token, and its fingerprint; holds until it falls silent."""
         keys = (self._keys.serves(process), self._keys("processes"))
-        await self._line.call(script("serve"), keys, (process, PROCESS_ALIVE_S * 1000, *numbers))
+        await self._line.call(script("serve"), keys, (process, PROCESS_ALIVE_S * 1000, *chain(*credentials.items())))
 
     async def take(self, process: str, passed_by: int = 0) -> tuple[int, list[str]]:
         """Become the owner of numbers whose time has come; how many were examined, and those taken."""
@@ -137,12 +139,12 @@ class Serving:
             keys.batch(asking.number, asking.owner),
         )  # fmt: skip
         room = asking.room
-        args = (
+        args: list[Argument] = [
             keys.prefix, asking.number, asking.owner, asking.sequence, bucket_size(asking.rate_per_s),
             refill_rate(asking.rate_per_s), room.urgent, room.normal, room.bulk, round(self._leases.number_s * US),
             *(round(lease_s * US) for lease_s in self._leases.messages_s), asking.waba_id, asking.credential,
             self._terms,
-        )  # fmt: skip
+        ]  # fmt: skip
         return _batch(await self._line.call(script("claim"), names, args))
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[str]:
@@ -175,16 +177,22 @@ _HEAD = 8
 _FIELDS = 8
 
 
-def _batch(reply: list[bytes | int]) -> Batch:
+def _batch(reply: list[Any]) -> Batch:
     state, wait_us, streak, now_us, expired, cancelled, lost, parked = reply[:_HEAD]
     messages = []
     for at in range(_HEAD, len(reply), _FIELDS):
         key, claim, priority, recipient, fingerprint, due, attempts, body = reply[at : at + _FIELDS]
         messages.append(
             Claimed(
-                key.decode(), int(claim), int(priority), recipient.decode(), fingerprint.decode(), int(due),
-                int(attempts), body,
-            )  # fmt: skip
+                key.decode(),
+                int(claim),
+                int(priority),
+                recipient.decode(errors="replace"),
+                fingerprint.decode(errors="replace"),
+                int(due),
+                int(attempts),
+                body,
+            )
         )
     return Batch(
         state.decode(), int(wait_us) / US, int(streak), int(now_us), expired, cancelled, lost, parked, messages

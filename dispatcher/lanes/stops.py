@@ -24,7 +24,10 @@ _SCOPES = {
     "template": re.compile(r"template:\d*:[^\s]+"),
     "campaign": re.compile(r"campaign:[^\s]+"),
 }
-_FORMS = "all, number:<id>, lane:<id>:<priority>, waba:<id>, credential:<fingerprint>, template:<waba>:<name>, campaign:<name>"
+_FORMS = (
+    "all, number:<id>, lane:<id>:<priority>, waba:<id>, credential:<fingerprint>, template:<waba>:<name>, "
+    "campaign:<name>"
+)
 _WOKEN_A_CALL = 200
 _MOVED_A_CALL = 200
 

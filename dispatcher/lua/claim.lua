@@ -70,11 +70,12 @@ if claimer == owner and tonumber(ARGV[4]) <= tonumber(claimed_last) then return 
 -- what the gate allows
 local elapsed = math.max(0, now - gate.at) -- a clock that steps back refills nothing
 gate.tokens = math.min(bucket, gate.tokens + elapsed * refill / 1000000)
-local free, blocked_till, half_open = math.floor(gate.tokens), 0, false
+local free, blocked_till, half_open, barred = math.floor(gate.tokens), 0, false, false
 if gate.streak > 0 and not (gate.why == 'credential' and gate.credential ~= ARGV[15]) then
   blocked_till = math.max(gate.till, gate.probe)
   half_open = blocked_till <= now
   free = half_open and math.min(free, 1) or 0
+  barred = gate.why == 'credential' and gate.till > now
 end
 
 -- what the stops allow, lane by lane: look, cancel, or hold with a time to look again
@@ -196,13 +197,14 @@ for lane = 1, 3 do
   end
 end
 
-if next_look - now <= PATIENCE then
+if next_look - now <= PATIENCE and not barred then
   redis.call('ZADD', KEYS[1], int(now + ARGV[10]), number)
   return answer('kept', next_look - now)
 end
 redis.call('HDEL', KEYS[2], 'owner')
 if next_look < math.huge then
-  redis.call('ZADD', KEYS[1], int(next_look), number)
+  -- blocked for our token alone: a process with another one may take it now, and we do not, see take
+  redis.call('ZADD', KEYS[1], int(barred and now or next_look), number)
 else
   redis.call('ZREM', KEYS[1], number)
 end

@@ -31,7 +31,7 @@ end
 
 local served = false
 for _, process in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], int(now - ARGV[3]), '+inf')) do
-  served = served or redis.call('SISMEMBER', prefix .. 'serves:' .. process, number) == 1
+  served = served or redis.call('HEXISTS', prefix .. 'serves:' .. process, number) == 1
 end
 
 local till = num(gate[3], 0) > 0 and math.max(num(gate[1], 0), num(gate[2], 0)) or 0

@@ -11,6 +11,9 @@ local FIELDS = {'state', 'number', 'to', 'priority', 'template', 'category', 'ca
 local PACKED = {'state', 'fingerprint', 'cause', 'number', 'to', 'priority', 'template', 'category', 'campaign',
   'claim', 'attempts', 'enqueued', 'due', 'claimed', 'settled', 'wamid', 'error', 'extra'}
 
+-- kept as µs since `enqueued`, which is half as long
+local SINCE = {'due', 'claimed', 'settled'}
+
 local LIVE = {queued = true, sending = true, uncertain = true}
 local SETTLED = {accepted = true, sent = true, delivered = true, read = true, played = true, expired = true,
   cancelled = true, suppressed = true, dead = true}
@@ -39,7 +42,20 @@ local function unpacked(text)
     message[PACKED[at] or at] = value ~= '' and value
     at = at + 1
   end
+  for _, name in ipairs(SINCE) do
+    message[name] = message[name] and int(num(message.enqueued, 0) + num(message[name], 0))
+  end
   return message
+end
+
+-- One line, which nothing in a field may break.
+local function packed(message)
+  local values = {}
+  for i, name in ipairs(PACKED) do values[name], values[i] = i, tostring(message[name] or ''):gsub('%c', ' ') end
+  for _, name in ipairs(SINCE) do
+    if message[name] then values[values[name]] = int(num(message[name], 0) - num(message.enqueued, 0)) end
+  end
+  return table.concat(values, '\t')
 end
 
 -- The record of a key: a table, or nil where there is none. `live` tells a hash from a packed string; `broken` is a
@@ -106,12 +122,6 @@ local function tell(prefix, kind, key, message, now, terms)
   redis.call(unpack(entry))
 end
 
-local function pack(message)
-  local values = {}
-  for i, name in ipairs(PACKED) do values[i] = tostring(message[name] or ''):gsub('%c', ' ') end
-  return table.concat(values, '\t')
-end
-
 -- Settles a message for good: the record is packed, the body goes or stays for as long as it may be needed.
 local function settle(prefix, key, message, state, now, terms)
   leave(prefix, key, message)
@@ -123,7 +133,7 @@ local function settle(prefix, key, message, state, now, terms)
     redis.call('ZADD', prefix .. 'dead', int(now), key)
   end
   message.state, message.settled = state, int(now)
-  redis.call('SET', prefix .. 'msg:' .. key, pack(message), 'PX', kept)
+  redis.call('SET', prefix .. 'msg:' .. key, packed(message), 'PX', kept)
   if body_kept > 0 then
     redis.call('PEXPIRE', prefix .. 'body:' .. key, body_kept)
   else

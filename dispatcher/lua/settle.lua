@@ -45,7 +45,7 @@ local function turn(entry, word)
     gate.doubts, gate.changed = gate.doubts + 1, true
     if gate.streak > 0 or gate.doubts >= DOUBTS then close(gate, entry) end
   elseif entry.gate == 'open' and (gate.streak > 0 or gate.doubts > 0) then
-    gate.wake = gate.streak > 0
+    gate.wake = gate.wake or gate.streak > 0
     gate.till, gate.streak, gate.doubts, gate.why, gate.changed = 0, 0, 0, '', true
   end
 end
@@ -55,7 +55,7 @@ local function duplicate(entry, message)
   if message.wamid == entry.value or message.cause == entry.value then return '' end
   local first = message.wamid
   message.cause = entry.value
-  redis.call('SET', prefix .. 'msg:' .. entry.key, pack(message), 'KEEPTTL')
+  redis.call('SET', prefix .. 'msg:' .. entry.key, packed(message), 'KEEPTTL')
   message.cause, message.wamid = first, entry.value -- both ids are named
   tell(prefix, 'duplicate', entry.key, message, now, terms)
   return 'duplicate'
@@ -186,7 +186,9 @@ for number, gate in pairs(gates) do
     end
   end
   if gate.due or gate.wake then
-    wake(prefix, number, math.max(gate.due or now, gate.till), now)
+    -- a block that is one token's alone does not bind whoever has another
+    local till = gate.why == 'credential' and 0 or gate.till
+    wake(prefix, number, math.max(gate.wake and now or gate.due, till), now)
   end
 end
 return words

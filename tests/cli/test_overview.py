@@ -6,7 +6,7 @@ from typing import Any
 from dispatcher.lanes.overview import Overlook
 from dispatcher.lanes.registry import Registered
 from tests.cli.conftest import Commands
-from tests.lanes.cell import NUMBER, OTHER, OWNER, WABA, Cell, template
+from tests.lanes.cell import NUMBER, OTHER, OWNER, TOKEN, WABA, Cell, template
 
 OPEN = {"state": "open", "why": "", "until": None}
 NONE = {"sending": 0, "uncertain": 0, "parked": 0, "dead": 0, "intake": 0, "refused": 0}
@@ -48,7 +48,7 @@ def test_everything_that_waits_is_counted(commands: Commands) -> None:
         await cell.stop("template::shipped")
         await cell.queue("parked", number=OTHER, content=template("shipped"))
         await cell.claim_all(OTHER, waba_id="")
-        await cell.serving.serve(OWNER, [NUMBER])
+        await cell.serving.serve(OWNER, dict.fromkeys([NUMBER], TOKEN))
         await cell.serving.tend(OWNER)
         await cell.redis.zadd(cell.keys.intake, {"job": 1})
         await cell.line.command("LPUSH", cell.keys("refused"), "{}")
@@ -133,7 +133,7 @@ def test_many_numbers_are_all_seen(commands: Commands) -> None:
     async def arrange(cell: Cell) -> list[int]:
         names = [str(10_000 + place) for place in range(1201)]
         await cell.registry.publish(Registered(name, f"n{name}", 1.0, "") for name in names)
-        await cell.serving.serve(OWNER, names[::2])
+        await cell.serving.serve(OWNER, dict.fromkeys(names[::2], TOKEN))
         await cell.serving.tend(OWNER)
         found = await Overlook(cell.line, cell.keys).cell()
         return [len(number.workers) for number in found.numbers]

@@ -45,13 +45,16 @@ class Cell:
     """The lanes of one cell; every call goes to the server, and Redis is open to look into and to tamper with."""
 
     def __init__(self, redis: "Redis", name: str = "main", terms: Terms | None = None) -> None:
-        self.redis = redis
+        # redis-py annotates one class for sync and async; here everything is awaited
+        self.redis: Any = redis
         self.keys = Keys(name)
         self.line = Line(redis)
         self.producing = Producing(self.line, self.keys, terms)
         self.serving = Serving(self.line, self.keys, LEASES, terms)
         self.stops = Stops(self.line, self.keys, terms)
         self.registry = Registry(self.line, self.keys)
+        self.url = ""
+        self.handed_out: list[Claimed] = []
         self._sequence = 0
 
     # messages on their way
@@ -65,7 +68,7 @@ class Cell:
         assert [entry.word for entry in found] == ["queued"] * len(names)
 
     async def take(self, owner: str = OWNER, numbers: Iterable[str] = (NUMBER,)) -> list[str]:
-        await self.serving.serve(owner, list(numbers))
+        await self.serving.serve(owner, dict.fromkeys(numbers, TOKEN))
         return (await self.serving.take(owner))[1]
 
     def asking(self, number: str = NUMBER, **changes: Any) -> Asking:
@@ -124,7 +127,9 @@ class Cell:
         packed = await self.redis.get(name)
         if packed is None:
             return {}
-        return dict(zip(PACKED, packed.decode().split("\t"), strict=True))
+        found = dict(zip(PACKED, packed.decode().split("\t"), strict=True))
+        enqueued = int(found["enqueued"] or 0)
+        return found | {name: str(enqueued + int(found[name])) for name in ("due", "claimed", "settled") if found[name]}
 
     async def lane(self, priority: int = 1, number: str = NUMBER) -> list[str]:
         return await self.members(f"lane:{number}:{priority}")

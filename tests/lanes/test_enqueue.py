@@ -165,7 +165,7 @@ async def test_labels_never_exceed_64_bytes(cell: Cell) -> None:
 
 
 async def test_a_message_without_a_key_is_a_bug_of_the_caller(cell: Cell) -> None:
-    with pytest.raises(ValueError, match="^a message needs a key before it is queued$"):
+    with pytest.raises(ValueError, match=r"^a message needs a key before it is queued$"):
         await cell.enqueue(message("k1").model_copy(update={"key": None}))
 
 

@@ -436,6 +436,22 @@ async def test_one_doubt_about_a_half_open_gate_closes_it_again(cell: Cell) -> N
     assert (gate["streak"], gate["why"], gate["probe"]) == ("2", "uncertain", "0")
 
 
+async def test_a_gate_that_opens_wakes_its_number_whatever_else_is_settled_with_it(cell: Cell) -> None:
+    await cell.queue("closer", "later", "doubtful", "k1")
+    claimed = {entry.key: entry for entry in await cell.claim_all()}
+    await cell.settle(claimed["closer"], "snooze", HOUR_US, gate="close", gate_for_us=HOUR_US, why="throttled")
+    await cell.settle(claimed["k1"], "release")
+    await cell.serving.settle(
+        [
+            await cell.settlement(claimed["doubtful"], "reject", gate="open"),
+            await cell.settlement(claimed["doubtful"], "reject", gate="doubt", gate_for_us=HOUR_US),
+            await cell.settlement(claimed["later"], "retry", HOUR_US, gate="open"),
+        ]
+    )
+    assert await cell.take() == [NUMBER]
+    assert keys_of((await cell.claim()).messages) == ["k1"]
+
+
 async def test_the_gate_of_one_number_is_not_that_of_another(cell: Cell) -> None:
     claimed = await cell.claimed()
     await cell.settle(claimed, "snooze", gate="close", gate_for_us=HOUR_US, why="throttled")
@@ -477,9 +493,8 @@ async def test_a_wamid_with_a_tab_does_not_shift_the_record(cell: Cell) -> None:
 
 
 async def test_old_events_are_trimmed(cell: Cell) -> None:
-    old = [(f"{n}-1", {"type": "accepted"}) for n in range(1, 500)]
-    for name, fields in old:
-        await cell.redis.xadd(cell.keys("events"), fields, id=name)
+    for n in range(1, 500):
+        await cell.redis.xadd(cell.keys("events"), {"type": "accepted"}, id=f"{n}-1")
     claimed = await cell.claimed()
     await cell.settle(claimed, "accepted")
     assert await cell.redis.xlen(cell.keys("events")) < 200

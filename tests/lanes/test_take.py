@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tests.lanes.cell import HOUR_US, LEASES, NUMBER, OTHER, SECOND_US, Cell
+from tests.lanes.cell import HOUR_US, LEASES, NUMBER, OTHER, SECOND_US, TOKEN, Cell
 
 
 async def test_take_brings_what_is_due_and_makes_its_time_a_lease(cell: Cell) -> None:
@@ -39,21 +39,21 @@ async def test_numbers_nobody_here_can_serve_are_passed_by(cell: Cell) -> None:
     foreign = {f"9{n:05}": now - HOUR_US for n in range(100)}
     await cell.redis.zadd(cell.keys("due"), foreign)
     await cell.queue("k1")
-    await cell.serving.serve("process-1", [NUMBER])
+    await cell.serving.serve("process-1", dict.fromkeys([NUMBER], TOKEN))
     assert await cell.serving.take("process-1") == (100, [])
     assert await cell.serving.take("process-1", passed_by=100) == (1, [NUMBER])
 
 
 async def test_a_process_that_says_it_serves_others_now_takes_those(cell: Cell) -> None:
     await cell.queue("k1")
-    await cell.serving.serve("process-1", [NUMBER])
+    await cell.serving.serve("process-1", dict.fromkeys([NUMBER], TOKEN))
     assert await cell.take("process-1", [OTHER]) == []
     assert await cell.take("process-1", []) == []
 
 
 async def test_a_process_can_serve_thousands_of_numbers(cell: Cell) -> None:
-    await cell.serving.serve("process-1", [f"{n}" for n in range(10_000)])
-    assert await cell.redis.scard(cell.keys.serves("process-1")) == 10_000
+    await cell.serving.serve("process-1", dict.fromkeys([f"{n}" for n in range(10_000)], TOKEN))
+    assert await cell.redis.hlen(cell.keys.serves("process-1")) == 10_000
 
 
 async def test_another_process_takes_over_when_the_lease_has_ended(cell: Cell) -> None:
@@ -69,7 +69,7 @@ async def test_another_process_takes_over_when_the_lease_has_ended(cell: Cell) -
 async def test_only_one_of_many_processes_gets_a_number(cell: Cell) -> None:
     names = [f"process-{n}" for n in range(20)]
     for name in names:
-        await cell.serving.serve(name, [NUMBER])
+        await cell.serving.serve(name, dict.fromkeys([NUMBER], TOKEN))
     await cell.queue("k1")
     found = await asyncio.gather(*(cell.serving.take(name) for name in names))
     assert sorted(taken for _, taken in found) == [[]] * 19 + [[NUMBER]]
