@@ -23,6 +23,9 @@ from dispatcher.settler import Settler
 
 # Fewer, larger claims: at 1,000 a second one brings 8 messages. A bucket holds 15 ms of rate, so nothing is lost.
 CLAIM_EVERY_S = 0.008
+# The rate leaves 25 ms for an uneven way to the wire. A process that stalled for longer than this takes a new turn for
+# each message that waited, or they would leave in one burst with the next ones.
+TURN_HOLDS_S = 0.015
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,7 @@ class Delivery:
                 break
             pacer = self._pacer(number)
             batch, asked_at = await self._claim(number)
+            next_at = max(asked_at + CLAIM_EVERY_S, self._means.clock() + batch.wait_s)
             self._witness.claimed(batch)
             for message in batch.messages:
                 flight = Flight(message, number.id, batch.claimed_at_us)
@@ -100,10 +104,11 @@ class Delivery:
                 self._means.flights.depart(flight)
                 if self._may_post(asked_at):
                     await pacer.turn()
+                flight.turn_at = self._means.clock()
                 self._start(self._deliver(number, flight, batch.streak, asked_at))
             if batch.state != "kept":
                 return
-            await self._rest(number, batch.wait_s)
+            await self._rest_until(next_at, number)
         await self._means.recovery.patiently(lambda: self._means.serving.release(self._owner, [number_id]))
 
     async def _deliver(self, number: Number, flight: Flight, streak: int, asked_at: float) -> None:
@@ -111,6 +116,8 @@ class Delivery:
         if not self._may_post(asked_at):
             self._means.settler.put(released(flight))
             return
+        if self._means.clock() - flight.turn_at > TURN_HOLDS_S:
+            await self._pacer(number).turn()
         started_at = self._means.clock()
         self._witness.departed(flight, started_at - asked_at)
         reply = await self._post(number, flight)
@@ -162,12 +169,13 @@ class Delivery:
         most, flying = room(number.rate_per_s, most=self._limits.most), self._means.flights.of_number(number.id)
         return Room(most.urgent - flying, most.normal - flying, most.bulk - flying)
 
-    async def _rest(self, number: Number, wait_s: float) -> None:
+    async def _rest_until(self, next_at: float, number: Number) -> None:
         """Wait until another claim may bring something."""
         if self._room(number).bulk < 1:
-            await self._means.flights.movement(number.id, wait_s)
-            wait_s = 0
-        await asyncio.sleep(max(CLAIM_EVERY_S, wait_s))
+            await self._means.flights.movement(number.id, next_at - self._means.clock())
+            await asyncio.sleep(CLAIM_EVERY_S)  # one place is free; more will be in a moment
+        else:
+            await asyncio.sleep(max(0.0, next_at - self._means.clock()))
 
     def _may_post(self, asked_at: float) -> bool:
         return not self._stopping and self._means.clock() - asked_at < self._limits.claim_to_post_s

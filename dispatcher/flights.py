@@ -5,10 +5,12 @@ again after every reconnect, before anything is claimed, and whatever is claimed
 """
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from dispatcher.lanes.line import Argument
 from dispatcher.lanes.serving import Claimed, Settlement
 
 # Longer than a replica that may be promoted can lag behind, or an append-only file can lack.
@@ -17,17 +19,12 @@ KEPT_S = 60.0
 
 @dataclass(slots=True)
 class Flight:
-    """A message between its claim and its outcome; `claimed_at_us` by Redis's clock."""
+    """A message between its claim and its outcome; `claimed_at_us` by Redis's clock, `turn_at` by ours (seconds)."""
 
     message: Claimed
     number: str
     claimed_at_us: int
-
-
-@dataclass(slots=True)
-class _Landed:
-    settlement: Settlement
-    settled_at: float | None = None
+    turn_at: float = 0.0
 
 
 class Flights:
@@ -36,7 +33,10 @@ class Flights:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._flying: dict[str, Flight] = {}
-        self._landed: dict[str, _Landed] = {}
+        # Flat tuples of plain values, which the garbage collector leaves alone: a minute of a fast number are 60,000
+        # outcomes, and a pause to look through them would hold back POSTs and let them out in a burst.
+        self._landed: dict[str, tuple[Argument, ...]] = {}
+        self._settled_at: dict[str, float] = {}
         self._of_number: Counter[str] = Counter()
         self._moved: dict[str, asyncio.Event] = {}
         self._empty = asyncio.Event()
@@ -66,29 +66,26 @@ class Flights:
                 moved.set()
             if not self._flying:
                 self._empty.set()
-        settlement.message.body = b""
-        self._landed.pop(key, None)  # so that the order is that of landing
-        self._landed[key] = _Landed(settlement)
+        self._landed[key] = settlement.as_arguments()
+        self._settled_at.pop(key, None)
 
     def settled(self, settlement: Settlement) -> None:
         """Redis knows it; forget it in a minute."""
-        landed = self._landed.get(settlement.message.key)
-        if landed is not None and landed.settlement is settlement:
-            landed.settled_at = self._clock()
+        key = settlement.message.key
+        if self._landed.get(key) == settlement.as_arguments():
+            self._settled_at.pop(key, None)  # so that the order is that of settling
+            self._settled_at[key] = self._clock()
 
     def has_unsettled(self) -> bool:
         """Whether Redis has yet to hear of an outcome."""
-        return any(landed.settled_at is None for landed in self._landed.values())
+        return len(self._landed) > len(self._settled_at)
 
     def forget(self) -> None:
         """Drop what was settled more than a minute ago."""
         horizon = self._clock() - KEPT_S
-        for key, landed in list(self._landed.items()):
-            if landed.settled_at is None:
-                continue
-            if landed.settled_at > horizon:
-                break
-            del self._landed[key]
+        old = list(itertools.takewhile(lambda key: self._settled_at[key] <= horizon, self._settled_at))
+        for key in old:
+            del self._settled_at[key], self._landed[key]
 
     def adopt(self, flight: Flight) -> bool:
         """Let what is in flight already take over a new claim, so that its outcome is heard; False if it is not."""
@@ -104,19 +101,18 @@ class Flights:
 
         An outcome with this claim number or a later one means that Redis went back in time.
         """
-        message = flight.message
-        landed = self._landed.get(message.key)
-        if landed is None or message.claim > landed.settlement.message.claim:
+        landed = self._landed.get(flight.message.key)
+        if landed is None:
             return None
-        if landed.settlement.outcome in {"release", "snooze", "retry"}:
+        known = Settlement.of(landed)
+        if flight.message.claim > known.message.claim or known.outcome in {"release", "snooze", "retry"}:
             return None
-        landed.settlement.message.claim = message.claim
-        return landed.settlement
+        known.message.claim = flight.message.claim
+        return known
 
     def to_tell_again(self, lease_us: int) -> Iterator[Settlement]:
         """List the outcomes of the last minute, then what is in flight and so must not be claimed by anybody."""
-        for landed in list(self._landed.values()):
-            yield landed.settlement
+        yield from map(Settlement.of, list(self._landed.values()))
         for flight in list(self._flying.values()):
             message = replace(flight.message, body=b"")
             yield Settlement(message, flight.number, flight.claimed_at_us, "flying", value=lease_us)

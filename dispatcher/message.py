@@ -93,6 +93,7 @@ class Message(BaseModel):
     Times are aware datetimes or ISO 8601 text with a zone, kept in UTC. `ttl_s` is in seconds and counts from the
     enqueue, or from `not_before` if that is later; it is None where `expires_at` was given instead. `content` is a
     copy, its `type` first and without Meta's envelope; nobody may change it. `phone_number_id` is taken as `number`.
+    `replaces` names an older message to the same recipient, which is cancelled if it still waits.
 
     Constructing one, `parse` and pydantic's `model_validate` raise `Refused` with everything that is wrong, and no
     ValidationError. pydantic's `model_copy(update=...)` checks nothing: it is for values already checked.
@@ -114,6 +115,7 @@ class Message(BaseModel):
     callback_data: Annotated[str | None, PlainValidator(fields.callback_data)] = Field(default=None, repr=False)
     on_uncertain: Annotated[OnUncertain, BeforeValidator(_on_uncertain)] = Field(default=None, validate_default=True)
     trace: Annotated[str | None, PlainValidator(fields.trace)] = None
+    replaces: Annotated[str | None, PlainValidator(fields.key)] = None
 
     @classmethod
     def parse(cls, given: object, default_key: str | None = None) -> Self:

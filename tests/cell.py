@@ -47,18 +47,18 @@ class Cell:
     def prefix(self) -> str:
         return f"dispatch:{{{self.settings.cell}}}:"
 
-    async def work(self) -> App:
-        """Start a worker in this process."""
+    async def work(self, numbers_file: Path | None = None) -> App:
+        """Start a worker in this process, on a numbers file of its own if one is given."""
         started: asyncio.Future[App] = asyncio.get_running_loop().create_future()
-        task = asyncio.create_task(self._run(started))
+        task = asyncio.create_task(self._run(started, numbers_file or self.numbers_file))
         await asyncio.wait({started, task}, return_when=asyncio.FIRST_COMPLETED)  # type: ignore[type-var]
         if not started.done():
             await task
         self._apps.append((started.result(), task))
         return started.result()
 
-    async def _run(self, started: "asyncio.Future[App]") -> None:
-        numbers = NumbersFile.load(self.numbers_file)
+    async def _run(self, started: "asyncio.Future[App]", numbers_file: Path) -> None:
+        numbers = NumbersFile.load(numbers_file)
         async with assembled(self.settings, numbers, Metrics(CollectorRegistry())) as app:
             started.set_result(app)
             await app.run()

@@ -45,7 +45,7 @@ class Producing:
         Raises:
             QueueFull: the server has no room; nothing was queued.
         """
-        args: list[Argument] = [self._keys.prefix]
+        args: list[Argument] = [self._keys.prefix, self._terms]
         for message in messages:
             args.extend(_arguments(message))
         keys = (self._keys("due"), self._keys("expiry"))
@@ -94,6 +94,7 @@ def _arguments(message: Message) -> tuple[Argument, ...]:
         message.on_uncertain,
         body(message),
         json.dumps(extra) if extra else "",
+        message.replaces or "",
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, Self
 
 from dispatcher.lanes.keys import Keys
 from dispatcher.lanes.line import Argument, Line
@@ -89,13 +89,20 @@ class Settlement:
     credential: str = ""
 
     def as_arguments(self) -> tuple[Argument, ...]:
-        """Fourteen arguments, in the script's order."""
+        """Fourteen plain values, in the script's order."""
         message = self.message
         return (
             message.key, message.claim, self.outcome, self.number, message.priority, message.recipient,
             message.fingerprint, self.claimed_at_us, self.value, self.error, self.gate, self.gate_for_us, self.why,
             self.credential,
         )  # fmt: skip
+
+    @classmethod
+    def of(cls, arguments: tuple[Any, ...]) -> Self:
+        """Make a settlement from its arguments again; of the message only what they say is known."""
+        key, claim, outcome, number, priority, recipient, fingerprint, claimed_at_us, *rest = arguments
+        message = Claimed(key, claim, priority, recipient, fingerprint, claimed_at_us, 0, b"")
+        return cls(message, number, claimed_at_us, outcome, *rest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,7 @@ end
 
 -- One event on the cell's stream. A producer's callback_data travels along where it gave one.
 local function tell(prefix, kind, key, message, now, terms)
-  local entry = {'XADD', prefix .. 'events', 'MINID', '~', int(math.max(0, now / 1000 - terms.events)), '*',
+  local entry = {'XADD', prefix .. 'events', 'MINID', '~', int(math.max(0, now / 1000 - (terms.events or now))), '*',
     'v', '1', 'type', kind, 'at', int(now / 1000), 'number', message.number or '', 'key', key,
     'wamid', message.wamid or '', 'campaign', message.campaign or '', 'category', message.category or '',
     'attempt', message.attempts or '0', 'cause', message.cause or '', 'error', message.error or ''}

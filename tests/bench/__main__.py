@@ -15,16 +15,17 @@ from tests.bench import latency, pacing, report, throughput
 PARTS = ("pacing", "idle", "urgent", "throughput")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--only", type=_parts, default=PARTS, metavar="PART,…", help=", ".join(PARTS))
-    parser.add_argument("--seconds", type=float, default=20.0, help="how long each pacing run is measured")
-    parser.add_argument("--rates", type=_whole, default=pacing.RATES, metavar="N,…")
-    parser.add_argument("--processes", type=_whole, default=pacing.PROCESSES, metavar="N,…")
-    parser.add_argument("--rounds", type=int, default=3, help="of throughput; the middle one counts")
-    parser.add_argument("--quick", action="store_true", help="everything briefly: shows that it works, proves nothing")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
-    return parser
+def parser() -> argparse.ArgumentParser:
+    """The flags."""
+    flags = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    flags.add_argument("--only", type=_parts, default=PARTS, metavar="PART,…", help=", ".join(PARTS))
+    flags.add_argument("--seconds", type=float, default=20.0, help="how long each pacing run is measured")
+    flags.add_argument("--rates", type=_whole, default=pacing.RATES, metavar="N,…")
+    flags.add_argument("--processes", type=_whole, default=pacing.PROCESSES, metavar="N,…")
+    flags.add_argument("--rounds", type=int, default=3, help="of throughput; the middle one counts")
+    flags.add_argument("--quick", action="store_true", help="everything briefly: shows that it works, proves nothing")
+    flags.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    return flags
 
 
 def _parts(given: str) -> tuple[str, ...]:
@@ -56,7 +57,7 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             say, count=30 if brief else 300, processes=(1,) if brief else (1, 2)
         )
     if "urgent" in arguments.only:
-        waiting, count = (2_000, 10) if brief else (100_000, 200)
+        waiting, count = (1_000, 10) if brief else (100_000, 200)
         figures["urgent"] = await latency.measure_urgent(say, count=count, waiting=waiting)
     if "throughput" in arguments.only:
         figures["throughput"] = await throughput.measure(
@@ -78,7 +79,7 @@ async def _until_told(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> int:
-    arguments = _parser().parse_args()
+    arguments = parser().parse_args()
     try:
         figures = asyncio.run(_until_told(arguments))
     except (KeyboardInterrupt, asyncio.CancelledError):

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 from tests.bench.cloud import Arrival
@@ -55,6 +56,7 @@ async def _measure(rate: int, processes: int, seconds: float) -> Row:
         "used": len(within) / (rate * (end_ns - begin_ns) / 1e9),
         "scripts_per_message": _scripts(commands_after, commands) / max(1, len(within)),
         "gaps_ms": _gaps(within),
+        "busiest": _busiest(arrivals),
         **shares,
         "backlog_left": left,
     }
@@ -70,7 +72,25 @@ def _scripts(after: dict[str, int], before: dict[str, int]) -> int:
 
 def _gaps(arrivals: list[Arrival]) -> dict[str, float]:
     """Times between arrivals, in ms: a late claim shows as a gap."""
-    gaps = [(later.at_ns - one.at_ns) / 1e6 for one, later in zip(arrivals, arrivals[1:], strict=False)]
+    gaps = [(later.at_ns - one.at_ns) / 1e6 for one, later in pairwise(arrivals)]
     if not gaps:
         return {}
     return {"p50": round(percentile(gaps, 0.5), 3), "p99": round(percentile(gaps, 0.99), 3), "max": round(max(gaps), 3)}
+
+
+def _busiest(arrivals: list[Arrival]) -> dict[str, float]:
+    """The second with most arrivals: when it began, from the first arrival on, and how long nothing came before it.
+
+    What was held up somewhere shows as a pause before a window that is too full.
+    """
+    first, most, began = 0, 0, 0
+    for last, one in enumerate(arrivals):
+        while one.at_ns - arrivals[first].at_ns >= _SECOND_NS:
+            first += 1
+        if last - first + 1 > most:
+            most, began = last - first + 1, first
+    pause_ns = arrivals[began].at_ns - arrivals[max(0, began - 1)].at_ns
+    return {
+        "from_s": round((arrivals[began].at_ns - arrivals[0].at_ns) / 1e9, 3),
+        "pause_before_ms": round(pause_ns / 1e6, 1),
+    }

@@ -1,4 +1,4 @@
-"""How many messages one process delivers when no rate holds it back, beside arq as it comes, and the HTTP engine alone."""
+"""How much one process delivers when no rate holds it back, beside arq as it comes, and the HTTP engine alone."""
 
 import asyncio
 import json

@@ -13,7 +13,7 @@ from tests.crash.workers import SHORT
 @pytest.fixture
 async def simulator() -> AsyncIterator[Simulator]:
     numbers = {OTP: Number(token=TOKEN, rate=80), SHOP: Number(token=TOKEN, rate=80)}
-    async with Simulator(SimulatorSettings(numbers=numbers, latency_ms=200)).serving() as running:
+    async with Simulator(SimulatorSettings(numbers=numbers, token="EAAGother", latency_ms=200)).serving() as running:
         yield running
 
 

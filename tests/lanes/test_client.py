@@ -232,3 +232,34 @@ async def test_many_sends_at_once_all_get_their_own_ticket(client: Dispatcher, c
     tickets = await asyncio.gather(*(client.send(given(f"k{n}")) for n in range(300)))
     assert [ticket.key for ticket in tickets] == [f"k{n}" for n in range(300)]
     assert len(await cell.lane()) == 300
+
+
+async def test_a_newer_message_cancels_the_older_one_that_still_waits(cell: Cell, client: Dispatcher) -> None:
+    await client.send(given("old"))
+    await client.send(given("new", replaces="old"))
+    old, new = await client.status("old"), await client.status("new")
+    assert old is not None
+    assert new is not None
+    assert (old.state, old.cause, new.state) == ("cancelled", "replaced", "queued")
+    assert keys_of(await cell.claim_all()) == ["new"]
+
+
+async def test_a_message_replaces_none_of_another_recipient(cell: Cell, client: Dispatcher) -> None:
+    await client.send(given("old", to="+15551230001"))
+    await client.send(given("new", replaces="old"))
+    assert sorted(keys_of(await cell.claim_all())) == ["new", "old"]
+
+
+async def test_what_is_under_way_is_replaced_only_if_it_comes_back(cell: Cell, client: Dispatcher) -> None:
+    await client.send(given("old"))
+    (old,) = await cell.claim_all()
+    await client.send(given("new", replaces="old"))
+    assert await cell.settle(old, "snooze") == "cancelled"
+
+
+async def test_sending_again_what_replaces_replaces_nothing_again(cell: Cell, client: Dispatcher) -> None:
+    await client.send(given("new", replaces="old"))
+    await client.send(given("old"))
+    ticket = await client.send(given("new", replaces="old"))
+    assert ticket.duplicate
+    assert sorted(keys_of(await cell.claim_all())) == ["new", "old"]

@@ -35,6 +35,7 @@ def test_a_message_needs_no_more_than_number_recipient_and_content() -> None:
         "callback_data": None,
         "on_uncertain": OnUncertain.EVIDENCE,
         "trace": None,
+        "replaces": None,
     }
 
 
@@ -103,7 +104,7 @@ def test_a_message_is_frozen_and_shows_neither_recipient_nor_content() -> None:
     assert repr(message) == (
         "Message(number='106540352242922', key=None, priority=<Priority.NORMAL: 'normal'>, "
         "category=<Category.UTILITY: 'utility'>, campaign=None, not_before=None, expires_at=None, ttl_s=86400.0, "
-        "on_uncertain=<OnUncertain.EVIDENCE: 'evidence'>, trace=None)"
+        "on_uncertain=<OnUncertain.EVIDENCE: 'evidence'>, trace=None, replaces=None)"
     )
 
 

@@ -11,12 +11,12 @@ from dispatcher.flights import Flight
 from dispatcher.journal import Journal
 from dispatcher.lanes.serving import Batch, Claimed, Settlement, Tended
 from dispatcher.policy.judge import judge
-from dispatcher.policy.outcome import Answer, Lost, Unsent
+from dispatcher.policy.outcome import Answer, Lost, Reply, Unsent
 from dispatcher.telemetry import Metrics
 
 DOCS = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 ERROR = {"error": {"code": 132000, "message": "(#132000) Number of parameters does not match"}}
-REPLIES = {
+REPLIES: dict[str, Reply] = {
     "accepted": Answer(200, {"messages": [{"id": "wamid.1"}]}),
     "snooze": Answer(400, {"error": {"code": 130429, "message": "Rate limit hit"}}),
     "reject": Answer(400, ERROR),

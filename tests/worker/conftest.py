@@ -22,7 +22,7 @@ SHORT = {
 @pytest.fixture
 async def simulator() -> AsyncIterator[Simulator]:
     numbers = {OTP: Number(token=TOKEN, rate=80), SHOP: Number(token=TOKEN, rate=80)}
-    async with Simulator(SimulatorSettings(numbers=numbers, keep_bodies=True)).serving() as running:
+    async with Simulator(SimulatorSettings(numbers=numbers, token="EAAGother", keep_bodies=True)).serving() as running:
         yield running
 
 

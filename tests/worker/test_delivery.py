@@ -3,12 +3,13 @@
 import asyncio
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from dispatcher.lanes.stops import Stop
 from dispatcher.simulator import Number, Rule
-from tests.cell import OTP, SHOP, Cell, eventually
+from tests.cell import OTP, SHOP, Cell, eventually, write_numbers
 
 
 async def test_a_message_is_posted_as_it_was_sent_and_its_id_is_known(cell: Cell) -> None:
@@ -221,3 +222,21 @@ async def test_a_stopped_number_waits_and_goes_on_when_the_stop_is_lifted(cell: 
     assert (await cell.record("held")).cause == f"stopped:number:{OTP}"
     await stops.lift(f"number:{OTP}", [OTP])
     await cell.becomes("held", "accepted", within_s=1)
+
+
+async def test_a_worker_with_the_new_token_serves_what_is_blocked_for_the_old_one(cell: Cell, tmp_path: Path) -> None:
+    for number in (OTP, SHOP):
+        cell.simulator.add_number(number, Number(token="EAAGnew", rate=80))
+    await cell.work()  # with the old token
+    keys = [f"m{i}" for i in range(20)]
+    await cell.send_all(keys)
+
+    async def blocked() -> bool:
+        return bool(await cell.redis.hget(f"{cell.prefix}gate:{OTP}", "why") == b"credential")
+
+    await eventually(blocked)
+    (tmp_path / "new").mkdir()
+    numbers_file, token_file = write_numbers(tmp_path / "new")
+    token_file.write_text("EAAGnew")
+    await cell.work(numbers_file)
+    await cell.all_become(keys, "accepted", within_s=3)
