@@ -12,7 +12,6 @@ app = typer.Typer(
     epilog="Settings come from DISPATCHER_* variables and .env. Exit codes: 0 done, 1 something refused or broken, "
     "2 wrong usage, 3 Redis or Graph away.",
     no_args_is_help=True,
-    add_completion=False,
     # a traceback for people shows locals in some versions, and with them secrets
     pretty_exceptions_enable=False,
 )

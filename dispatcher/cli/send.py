@@ -1,8 +1,9 @@
-"""`dispatcher send`: queues one message."""
+"""`dispatcher send`: queues one message, or the lines of a file."""
 
 import json
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
@@ -14,11 +15,14 @@ if TYPE_CHECKING:
     from dispatcher.cli.session import Session
     from dispatcher.message import Ticket
 
+WAIT_S: Final = 60.0
+"""Seconds in which a full Redis may take nothing before a file is given up."""
+
 
 def send(
     *,
-    number: Annotated[str, typer.Option(help="The number to send from: id or name.")],
-    to: Annotated[str, typer.Option(help="The recipient: a phone such as +15551234567, or a user id.")],
+    number: Annotated[str | None, typer.Option(help="The number to send from: id or name.")] = None,
+    to: Annotated[str | None, typer.Option(help="The recipient: a phone such as +15551234567, or a user id.")] = None,
     text: Annotated[str | None, typer.Option(help="Send this text.")] = None,
     template: Annotated[str | None, typer.Option(help="Send the template of this name.")] = None,
     language: Annotated[str | None, typer.Option(help="The template's language, such as en_US.")] = None,
@@ -39,17 +43,38 @@ def send(
     ] = None,
     callback_data: Annotated[str | None, typer.Option(help="What events of the message carry back.")] = None,
     on_uncertain: Annotated[OnUncertain | None, typer.Option(help="What to do if the answer is lost.")] = None,
+    file: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="Send the messages in this file of JSON lines; - is standard input."),
+    ] = None,
+    batch: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="With --file: gives lines without a key one that begins like this."),
+    ] = None,
+    refused: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="With --file: write all refused lines here, as JSON lines.")
+    ] = None,
+    wait: Annotated[
+        float | None,
+        typer.Option(
+            parser=duration_s,
+            metavar="DURATION",
+            help="With --file: how long a full Redis is waited for; 60s if left out.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Queue a message.
+    """Queue a message, or those of a file.
 
-    Give one of --text, --template and --content. The numbers of a readable numbers file are made known first.
+    Give --number, --to and one of --text, --template and --content.
+
+    Or give --file: flags such as --number and --campaign then hold for lines without.
+
+    The numbers of a readable numbers file are made known first.
     """
-    given = {
+    of_one = {"to": to, "text": text, "template": template, "language": language, "content": content, "key": key}
+    of_any = {
         "number": number,
-        "to": to,
-        "content": _content(text, template, content, language, param or []),
-        "key": key,
         "priority": priority,
         "category": category,
         "campaign": campaign,
@@ -58,6 +83,33 @@ def send(
         "callback_data": callback_data,
         "on_uncertain": on_uncertain,
     }
+    if file is not None:
+        _refuse({**of_one, "param": param}, "--file")
+        _send_file(file, of_any, batch, wait, refused, as_json=as_json)
+    _refuse({"batch": batch, "refused": refused, "wait": wait}, "a single message")
+    if number is None or to is None:
+        raise typer.BadParameter("give --number and --to, or --file")
+    sent = {"to": to, "key": key, "content": _content(text, template, content, language, param or [])}
+    _send_one({**of_any, **sent}, as_json=as_json)
+
+
+def _refuse(flags: dict[str, object], beside: str) -> None:
+    if given := [f"--{name}" for name, value in flags.items() if value is not None and value != []]:
+        raise typer.BadParameter(f"{', '.join(given)}: not with {beside}")
+
+
+def _send_file(
+    path: str, defaults: dict[str, Any], batch: str | None, wait_s: float | None, refused: Path | None, *, as_json: bool
+) -> NoReturn:
+    from dispatcher.cli.feed import Terms
+    from dispatcher.cli.sendfile import send_file
+
+    given = {name: value for name, value in defaults.items() if value is not None}
+    terms = Terms(given, batch, WAIT_S if wait_s is None else wait_s)
+    send_file(path, terms, refused, as_json=as_json)
+
+
+def _send_one(given: dict[str, Any], *, as_json: bool) -> None:
     from dispatcher.cli.session import ask
 
     async def work(session: "Session") -> "Ticket":

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from dispatcher import errors
-from dispatcher.cli.output import AWAY, fail
+from dispatcher.cli.output import AWAY, REFUSED, fail
 from dispatcher.client import Dispatcher
 from dispatcher.lanes.connection import connect
 from dispatcher.lanes.keys import Keys
@@ -31,6 +31,7 @@ class Session:
     """One cell, as a command sees it."""
 
     cell: str
+    address: str
     dispatcher: Dispatcher
     producing: Producing
     registry: Registry
@@ -50,7 +51,32 @@ def ask(work: Callable[[Session], Coroutine[Any, Any, _Answer]], *, publish: boo
             return asyncio.run(_ask(settings, numbers, work))
         except errors.QueueUnavailable as exc:
             # the exit code is decided here, where it is known whom we asked
-            fail(*_away(exc, settings.redis_address))
+            found = trouble(exc, settings.redis_address)
+            fail(f"{found.text}{_next(exc)}", found.code)
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Redis's trouble for people: what it is and what to do, the exit code, and one word (full, broken or away)."""
+
+    text: str
+    code: int
+    word: str
+
+
+def trouble(exc: errors.QueueUnavailable, address: str) -> Trouble:
+    """Say what Redis's trouble is and what to do."""
+    if isinstance(exc, errors.QueueFull):
+        return Trouble(exc.reason, REFUSED, "full")
+    if isinstance(exc, errors.QueueBroken):
+        advice = f"another program may write to {address}, or another version of this one"
+        return Trouble(f"{exc.reason}; {advice}", REFUSED, "broken")
+    if "Authentication" in exc.reason or "NoPermission" in exc.reason:
+        advice = "check user and password in DISPATCHER_REDIS_URL"
+        return Trouble(f"Redis at {address} refuses us: {advice}", AWAY, "away")
+    if "InvalidResponse" in exc.reason:
+        return Trouble(f"what answers at {address} is no Redis: set DISPATCHER_REDIS_URL", AWAY, "away")
+    return Trouble(f"{exc.reason}, at {address}: start it or set DISPATCHER_REDIS_URL", AWAY, "away")
 
 
 @contextmanager
@@ -91,6 +117,7 @@ async def _opened(settings: Settings) -> AsyncIterator[Session]:
     try:
         yield Session(
             settings.cell,
+            settings.redis_address,
             Dispatcher(line, settings.cell),
             Producing(line, keys, terms),
             Registry(line, keys),
@@ -110,15 +137,10 @@ def _numbers(settings: Settings) -> list[Registered]:
     return [Registered(n.id, n.name, n.rate_per_s, n.waba_id or "") for n in file.numbers.values()]
 
 
-def _away(exc: errors.QueueUnavailable, address: str) -> tuple[str, int]:
-    """Say what Redis's trouble is, what to do, and with which code to end."""
+def _next(exc: errors.QueueUnavailable) -> str:
+    """Say what became of the one message that was sent, if one was."""
     if isinstance(exc, errors.QueueFull):
-        return f"{exc.reason}; nothing was queued", 1
-    if isinstance(exc, errors.QueueBroken):
-        return f"{exc.reason}; another program may write to {address}, or another version of this one", 1
-    if "Authentication" in exc.reason or "NoPermission" in exc.reason:
-        return f"Redis at {address} refuses us: check user and password in DISPATCHER_REDIS_URL", AWAY
-    if "InvalidResponse" in exc.reason:
-        return f"what answers at {address} is no Redis: set DISPATCHER_REDIS_URL", AWAY
-    again = f"; then send again with --key {exc.key}, which is never queued twice" if exc.key else ""
-    return f"{exc.reason}, at {address}: start it or set DISPATCHER_REDIS_URL{again}", AWAY
+        return "; nothing was queued"
+    if isinstance(exc, errors.QueueBroken) or not exc.key:
+        return ""
+    return f"; then send again with --key {exc.key}, which is never queued twice"

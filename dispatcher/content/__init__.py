@@ -1,19 +1,44 @@
 """Content as Meta documents it: `type`, its same-named object, and `context`.
 
-One kind is one function in `CHECKS`, in a file of its own; kinds without one pass untouched, as every unknown field
-does. Knows nothing of numbers, recipients, lanes or keys.
+One kind is one check in `CHECKS`, in the file of the class that builds it; kinds without one pass untouched, as every
+unknown field does. Knows nothing of numbers, recipients, lanes or keys.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
 from pydantic_core import to_json
 
-from dispatcher.content.plain import DEPTH_MAX, NotPlainError, plain
+from dispatcher.content.built import Content, check_context, copied
+from dispatcher.content.buttons import Buttons, CtaUrl, LocationRequest
+from dispatcher.content.carousel import Carousel, MediaCard, ProductCard
+from dispatcher.content.components import (
+    CallButton,
+    CatalogButton,
+    CopyCode,
+    FlowButton,
+    LimitedTimeOffer,
+    ProductsButton,
+    QuickReply,
+    TemplateCard,
+    UrlButton,
+)
+from dispatcher.content.contacts import CONTACTS, Contact, Contacts
+from dispatcher.content.flow import Flow
+from dispatcher.content.interactive import INTERACTIVE
+from dispatcher.content.lists import List
+from dispatcher.content.location import LOCATION, Location
+from dispatcher.content.media import AUDIO, DOCUMENT, IMAGE, STICKER, VIDEO, Audio, Document, Image, Sticker, Video
+from dispatcher.content.otp import Otp
+from dispatcher.content.parameters import Currency, DateTime
+from dispatcher.content.plain import DEPTH_MAX
 from dispatcher.content.problem import ContentError, Object, Problem, nearest, one_of, shown
-from dispatcher.content.template import check_template
-from dispatcher.content.text import check_text
+from dispatcher.content.products import Catalog, Product, ProductList
+from dispatcher.content.reaction import REACTION, Reaction
+from dispatcher.content.shape import Check
+from dispatcher.content.template import TEMPLATE, Template
+from dispatcher.content.text import TEXT, Text
 
 __all__ = [
     "BYTES_MAX",
@@ -22,9 +47,44 @@ __all__ = [
     "ENVELOPE",
     "KINDS",
     "OF_THE_MESSAGE",
+    "Audio",
+    "Buttons",
+    "CallButton",
+    "Carousel",
+    "Catalog",
+    "CatalogButton",
+    "Contact",
+    "Contacts",
+    "Content",
     "ContentError",
+    "CopyCode",
+    "CtaUrl",
+    "Currency",
+    "DateTime",
+    "Document",
+    "Flow",
+    "FlowButton",
+    "Image",
+    "LimitedTimeOffer",
+    "List",
+    "Location",
+    "LocationRequest",
+    "MediaCard",
     "Object",
+    "Otp",
     "Problem",
+    "Product",
+    "ProductCard",
+    "ProductList",
+    "ProductsButton",
+    "QuickReply",
+    "Reaction",
+    "Sticker",
+    "Template",
+    "TemplateCard",
+    "Text",
+    "UrlButton",
+    "Video",
     "nearest",
     "one_of",
     "read",
@@ -34,17 +94,23 @@ __all__ = [
 BYTES_MAX = 250_000
 """UTF-8 bytes of a content as JSON, so that a whole body stays below 256 kB, the most an arq job may have."""
 
-Check = Callable[[Object, str, list[Problem]], None]
-"""Takes the kind's object, its path for errors, and the list that gets what is wrong."""
-
-CHECKS: Mapping[str, Check] = MappingProxyType({"template": check_template, "text": check_text})
-
-KINDS = frozenset(
+CHECKS: Mapping[str, Check] = MappingProxyType(
     {
-        *CHECKS,
-        *("audio", "contacts", "document", "image", "interactive", "location", "pin", "reaction", "sticker", "video"),
+        "audio": AUDIO,
+        "contacts": CONTACTS,
+        "document": DOCUMENT,
+        "image": IMAGE,
+        "interactive": INTERACTIVE,
+        "location": LOCATION,
+        "reaction": REACTION,
+        "sticker": STICKER,
+        "template": TEMPLATE,
+        "text": TEXT,
+        "video": VIDEO,
     }
 )
+
+KINDS = frozenset({*CHECKS, "pin"})
 """The kinds Meta documents. Others pass as well, if they say their `type`."""
 
 ENVELOPE = MappingProxyType({"messaging_product": "whatsapp", "recipient_type": "individual"})
@@ -52,7 +118,7 @@ OF_THE_MESSAGE = MappingProxyType(
     {"to": "to", "recipient": "to", "biz_opaque_callback_data": "callback_data", "phone_number_id": "number"}
     # `category` stays out of these: it is also a field of Meta's Direct Send.
     | {name: name for name in ("number", "key", "priority", "campaign", "not_before", "expires_at", "ttl_s")}
-    | {name: name for name in ("callback_data", "on_uncertain", "trace")}
+    | {name: name for name in ("callback_data", "on_uncertain", "trace", "replaces")}
 )
 
 
@@ -64,15 +130,13 @@ def read(given: object) -> dict[str, Any]:
     """
     if not isinstance(given, Mapping):
         raise ContentError((Problem("content", f"must be an object, given {shown(given)}"),))
-    try:
-        copy = plain(given)
-    except NotPlainError as exc:
-        raise ContentError((Problem(_place(exc.path), exc.reason),)) from None
+    copy = copied(given)
     found: list[Problem] = []
     _drop_envelope(copy, found)
     kind = _kind_of(copy, found)
     if kind and kind in CHECKS:
         CHECKS[kind](copy[kind], f"content.{kind}", found)
+        check_context(copy, kind, found)
     if found or not kind:
         raise ContentError(tuple(found))
     content = {"type": kind, kind: copy[kind], **copy}
@@ -102,13 +166,19 @@ def _kind_of(content: Object, found: list[Problem]) -> str | None:
     if not isinstance(kind, str):
         found.append(Problem("content.type", f'must be a string such as "text", given {shown(kind)}'))
         return None
-    holds = dict if kind in CHECKS else (dict, list)
-    if not isinstance(content.get(kind), holds):
+    if not isinstance(content.get(kind), _held_by(kind)):
         guess = "" if kind in KINDS else nearest(kind, KINDS)
         given = f"given {shown(content[kind])}" if kind in content else f"but it is missing{guess}"
-        found.append(Problem(_path(kind), f"must be an object, as type is {shown(kind)}, {given}"))
+        wanted = "a list" if _held_by(kind) is list else "an object"
+        found.append(Problem(_path(kind), f"must be {wanted}, as type is {shown(kind)}, {given}"))
         return None
     return kind
+
+
+def _held_by(kind: str) -> type | tuple[type, ...]:
+    if kind == "contacts":
+        return list
+    return dict if kind in CHECKS else (dict, list)
 
 
 def _implied_kind(content: Object, found: list[Problem]) -> str | None:
@@ -122,11 +192,6 @@ def _implied_kind(content: Object, found: list[Problem]) -> str | None:
     else:
         found.append(Problem("content.type", 'must be a kind such as "text", next to an object of that name'))
     return None
-
-
-def _place(path: list[str]) -> str:
-    place = f"content{''.join(path)}"
-    return place if len(place) <= 120 else f"{place[:119]}…"
 
 
 def _path(kind: str) -> str:

@@ -5,6 +5,11 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from dispatcher import errors
+
+PROBLEMS_MAX = 8
+"""How many problems an error spells out; the rest is counted."""
+
 SHOWN_CHARACTERS_MAX = 60
 """How much of a given value an error repeats: enough to recognise it."""
 
@@ -12,11 +17,15 @@ Object = Mapping[str, Any]
 """A JSON object."""
 
 
-class ContentError(ValueError):
-    """A content that cannot be sent; `problems` names everything found wrong, at least one."""
+class ContentError(errors.Refused, ValueError):
+    """A content that cannot be sent; `problems` names everything found wrong, at least one.
+
+    Whoever builds a content catches it as `Refused`; inside a message pydantic collects it as a ValueError.
+    """
 
     def __init__(self, problems: tuple["Problem", ...]) -> None:
-        super().__init__(problems)
+        super().__init__(*together(problems))
+        self.args = (problems,)  # what pickle calls the class with
         self.problems = problems
 
 
@@ -25,6 +34,15 @@ class Problem(NamedTuple):
 
     field: str
     reason: str
+
+
+def together(problems: tuple[Problem, ...]) -> tuple[str, str]:
+    """Return one field and one reason for all problems: those of the first, the others behind its reason."""
+    first, *others = problems
+    more = [f"{problem.field}: {problem.reason}" for problem in others[: PROBLEMS_MAX - 1]]
+    if len(problems) > PROBLEMS_MAX:
+        more.append(f"and {len(problems) - PROBLEMS_MAX} more")
+    return first.field, "; ".join([first.reason, *more])
 
 
 def nearest(given: str, known: Iterable[str]) -> str:
@@ -37,11 +55,6 @@ def one_of(words: type[StrEnum], given: object) -> str:
     """Say that `given` is none of the words."""
     guess = nearest(given.lower(), list(words)) if isinstance(given, str) else ""
     return f"must be one of {', '.join(words)}, given {shown(given)}{guess}"
-
-
-def given_in(holder: Object, name: str) -> str:
-    """Say what a field of an object was given as, or that it is missing."""
-    return f"given {shown(holder[name])}" if name in holder else "but it is missing"
 
 
 def shown(given: object) -> str:

@@ -49,6 +49,7 @@ SCOPES = (
     f"template:{WABA}:shipped", "campaign:spring",
 )  # fmt: skip
 OUTCOMES = ("accepted", "retry", "snooze", "release", "release", "release", "reject", "uncertain", "flying")
+WHYS = (("throttled", ""), ("credential", "another token"), ("credential", TOKEN))
 TRIES = (0, 9, 9)
 CELLS = itertools.count(1)
 # All that the invariants compare, in one look: sets by their order, records and bodies, gates, due.
@@ -143,6 +144,10 @@ class Gate:
     why: str = ""
     probing: bool = False
 
+    @property
+    def bars_our_token(self) -> bool:
+        return self.streak > 0 and self.why == "own" and self.blocked
+
     def allows(self, tokens: int) -> int:
         if self.streak == 0 or self.why == "foreign":
             return tokens
@@ -156,6 +161,13 @@ class Handed:
     claimed: Claimed
     number: str
     at: int
+
+
+def as_settled(handed: Handed, outcome: str, value: str | int, gate: str, why: tuple[str, str]) -> Settlement:
+    return Settlement(
+        handed.claimed, handed.number, handed.at, outcome, value, error="131000 a test", gate=gate,
+        gate_for_us=HOUR_US if gate else 0, why=why[0], credential=why[1],
+    )  # fmt: skip
 
 
 class Lanes(RuleBasedStateMachine):
@@ -231,8 +243,9 @@ class Lanes(RuleBasedStateMachine):
         now = self.run(self.cell.now())
         due = {number for number in NUMBERS if (at := self.due_of(number)) is not None and at <= now}
         _, taken = self.run(self.cell.serving.take(process))
+        barred = {number for number in NUMBERS if self.gates[number].bars_our_token}
         # what became due between the two looks may be taken as well
-        assert due <= set(taken)
+        assert due - barred <= set(taken) <= set(NUMBERS) - barred
         for number in taken:
             self.owners[number] = process
 
@@ -320,21 +333,39 @@ class Lanes(RuleBasedStateMachine):
                 value = data.draw(st.sampled_from(delays))
             elif outcome == "flying":
                 value = HOUR_US
-            why, credential = data.draw(st.sampled_from((("throttled", ""), ("credential", "other token"))))
-            entries.append(
-                Settlement(
-                    handed.claimed,
-                    handed.number,
-                    handed.at,
-                    outcome,
-                    value,
-                    error="131000 a test",
-                    gate=gate,
-                    gate_for_us=HOUR_US if gate else 0,
-                    why=why,
-                    credential=credential,
-                )
-            )
+            entries.append(as_settled(handed, outcome, value, gate, data.draw(st.sampled_from(WHYS))))
+        self.settle_all(entries)
+
+    @precondition(lambda self: self.over)
+    @rule(data=st.data(), outcome=st.sampled_from(OUTCOMES[1:-1]))
+    def settle_what_was_claimed_again_since(self, data: st.DataObject, outcome: str) -> None:
+        handed = data.draw(st.sampled_from(self.over))
+        self.settle_all([as_settled(handed, outcome, 0 if outcome in {"retry", "snooze"} else "", "", WHYS[0])])
+
+    @precondition(lambda self: self.under_way)
+    @rule()
+    def nothing_answers(self) -> None:
+        self.settle_all([as_settled(handed, "uncertain", "", "doubt", WHYS[0]) for handed in self.under_way])
+
+    @property
+    def over(self) -> list[Handed]:
+        """Claims of messages that are in somebody's hands by a later claim."""
+        return [
+            handed
+            for handed in self.handed
+            if (kept := self.kept[handed.claimed.key]).state in {"sending", "uncertain"}
+            and kept.claim > handed.claimed.claim
+        ]
+
+    @property
+    def under_way(self) -> list[Handed]:
+        return [
+            handed
+            for handed in self.handed
+            if (kept := self.kept[handed.claimed.key]).state == "sending" and kept.claim == handed.claimed.claim
+        ]
+
+    def settle_all(self, entries: list[Settlement]) -> None:
         before = self.run(self.cell.now())
         words = self.run(self.cell.serving.settle(entries))
         closed = {number: int(self.run(self.cell.gate(number)).get("closed", 0)) for number in NUMBERS}
@@ -368,8 +399,9 @@ class Lanes(RuleBasedStateMachine):
 
     # operators
 
-    @rule(scope=scopes, action=st.sampled_from(("hold", "hold", "hold", "cancel")))
-    def stop(self, scope: str, action: str) -> None:
+    @rule(scope=scopes, action=st.sampled_from(("hold", "hold", "hold", "cancel")), name=names)
+    def stop(self, scope: str, action: str, name: str) -> None:
+        self.enqueue([described(name, NUMBER, 0, 3)])
         self.run(self.cell.stop(scope, action))
         self.stops[scope] = action
         self.claim_plenty()
@@ -400,13 +432,15 @@ class Lanes(RuleBasedStateMachine):
         self.kept[name].expired, self.kept[name].postponed = True, False
 
     @precondition(lambda self: any(gate.streak for gate in self.gates.values()))
-    @rule(number=numbers)
-    def block_ends(self, number: str) -> None:
+    @rule(number=numbers, given=st.lists(names, max_size=3))
+    def block_ends(self, number: str, given: list[str]) -> None:
         gate = self.run(self.cell.gate(number))
         till = max(int(gate.get("until", 0)), int(gate.get("probe", 0)))
         self.run(self.cell.end_block(number))
         self.gates[number].blocked = self.gates[number].probing = False
         self.pull_due(number, max(0, till - self.run(self.cell.now())))
+        self.enqueue([described(name, number, 0, 0) for name in given])
+        self.claim_plenty(number)
         self.claim_plenty(number)
 
     @precondition(lambda self: any(kept.place > kept.due for kept in self.kept.values()))
@@ -535,7 +569,7 @@ class Lanes(RuleBasedStateMachine):
         gate.doubts += doubted
         if entry.gate == "close" or (doubted and (gate.streak or gate.doubts == 5)):
             gate.streak, gate.doubts, gate.blocked, gate.closed_at = gate.streak + 1, 0, True, closed_at
-            gate.why = "foreign" if entry.why == "credential" else ""
+            gate.why = {"": "", TOKEN: "own"}.get(entry.credential, "foreign")
         elif entry.gate == "open":
             gate.streak = gate.doubts = 0
             gate.blocked = False

@@ -4,8 +4,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
+from redis.asyncio import Redis
 
 from dispatcher.lanes.serving import Claimed
+from dispatcher.lanes.terms import Terms
 from dispatcher.priority import DEAD_KEPT_S, LANE_DEFAULTS, Priority
 from tests.lanes.cell import HOUR_US, NUMBER, OTHER, SECOND_US, Cell, keys_of, message, without
 
@@ -492,7 +494,8 @@ async def test_a_wamid_with_a_tab_does_not_shift_the_record(cell: Cell) -> None:
     assert (await cell.record())["wamid"] == "wamid 1 "
 
 
-async def test_old_events_are_trimmed(cell: Cell) -> None:
+async def test_old_events_are_trimmed(redis: Redis) -> None:
+    cell = Cell(redis, terms=Terms(events_kept_s=86_400))
     for n in range(1, 500):
         await cell.redis.xadd(cell.keys("events"), {"type": "accepted"}, id=f"{n}-1")
     claimed = await cell.claimed()

@@ -118,7 +118,7 @@ def test_a_text_within_its_limits_is_taken(length: int) -> None:
         (text(), Problem("content.text.body", "must be a string of 1 to 4096 characters, but it is missing")),
         (text(body=5), Problem("content.text.body", "must be a string of 1 to 4096 characters, given 5")),
         (text(body=""), Problem("content.text.body", "must have 1 to 4096 characters, given 0")),
-        (text(body="x" * 4097), Problem("content.text.body", "must have 1 to 4096 characters, given 4097")),
+        (text(body="x" * 4097), Problem("content.text.body", "must have at most 4096 characters, given 4097")),
         (
             text(body="x", preview_url="yes"),
             Problem("content.text.preview_url", 'must be true or false, given "yes"'),
@@ -143,7 +143,11 @@ NAMED = {"type": "text", "parameter_name": "who", "text": "Ana"}
         {"components": []},
         {"components": [{"type": "body", "parameters": [NAMED, {"type": "hologram"}], "new": 1}]},
         {"components": [{"type": "button", "sub_type": "quick_reply", "index": 0}]},
-        {"components": [{"type": "button", "index": "0", "parameters": [{"type": "text", "text": True}]}]},
+        {
+            "components": [
+                {"type": "button", "sub_type": "url", "index": "0", "parameters": [{"type": "text", "text": True}]}
+            ]
+        },
         {"components": [{"type": "carousel", "cards": [{"card_index": 0, "components": []}]}]},
     ],
 )
@@ -161,7 +165,7 @@ CODE = 'must be a language such as "en_US"'
     [
         ({"name": 5}, "name", f"{NAME}, given 5"),
         ({"name": ""}, "name", "must have 1 to 512 characters, given 0"),
-        ({"name": "x" * 513}, "name", "must have 1 to 512 characters, given 513"),
+        ({"name": "x" * 513}, "name", "must have at most 512 characters, given 513"),
         ({"language": "en_US"}, "language", f'{LANGUAGE}, given "en_US"'),
         ({"language": {}}, "language.code", f"{CODE}, but it is missing"),
         ({"language": {"code": ""}}, "language.code", f'{CODE}, given ""'),
@@ -171,9 +175,9 @@ CODE = 'must be a language such as "en_US"'
         ({"components": ["body"]}, "components[0]", 'must be an object, given "body"'),
         ({"components": [{}]}, "components[0].type", "must be a string, but it is missing"),
         (
-            {"components": [{"type": "button", "index": True}]},
+            {"components": [{"type": "button", "sub_type": "url", "index": True}]},
             "components[0].index",
-            "must be a string or an integer, given true",
+            "must be an integer from 0 to 9, given true",
         ),
         (
             {"components": [{"type": "body", "parameters": "Ana"}]},

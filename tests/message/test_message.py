@@ -44,7 +44,7 @@ def test_every_field_is_taken_as_the_documentation_shows_it() -> None:
         LEAST
         | {"key": "order-4411-shipped", "priority": "bulk", "category": "utility", "campaign": "autumn/2026"}
         | {"not_before": "2026-11-22T15:00:00Z", "ttl_s": 3600, "callback_data": "order=4411 ✓"}
-        | {"on_uncertain": "resend", "trace": TRACE}
+        | {"on_uncertain": "resend", "trace": TRACE, "replaces": "order-4410-shipped"}
     )
     assert message.model_dump(mode="json") == {
         "number": "106540352242922",
@@ -60,6 +60,7 @@ def test_every_field_is_taken_as_the_documentation_shows_it() -> None:
         "callback_data": "order=4411 ✓",
         "on_uncertain": "resend",
         "trace": TRACE,
+        "replaces": "order-4410-shipped",
     }
     assert Message.parse(message.model_dump(mode="json")) == message
     assert Message.model_validate_json(message.model_dump_json()) == message
