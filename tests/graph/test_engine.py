@@ -7,14 +7,13 @@ import asyncio
 import random
 import socket
 import ssl
-import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib.metadata import version
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
+import trustme
 
 from dispatcher.engine import Engine
 from dispatcher.graph import Graph
@@ -386,17 +385,12 @@ async def test_unusable_header_names_no_token() -> None:
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, bytes]:
-    """A certificate for 127.0.0.1 that only those trust who are given it."""
-    folder: Path = tmp_path_factory.mktemp("tls")
-    key, pem = folder / "key.pem", folder / "certificate.pem"
-    options = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test".split()
-    extensions = ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"]
-    command = ["openssl", *options, *extensions, "-keyout", str(key), "-out", str(pem)]
-    subprocess.run(command, check=True, capture_output=True)
+def certificate() -> tuple[ssl.SSLContext, bytes]:
+    """A certificate for 127.0.0.1 that only those trust who are given its authority's."""
+    authority = trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(pem, key)
-    return context, pem.read_bytes()
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context, authority.cert_pem.bytes()
 
 
 async def test_certificate_nobody_vouches_for_is_proved_unsent(

@@ -161,7 +161,7 @@ TRACEPARENT = f'must be a W3C traceparent such as "{TRACE}"'
         ),
         (
             "expires_at",
-            datetime(2026, 11, 22),  # noqa: DTZ001 - what is tested
+            datetime(2026, 11, 22),
             'must say its time zone, as "2026-11-22T00:00:00Z" does for UTC, given "2026-11-22 00:00:00"',
         ),
         ("ttl_s", 0, f"{SECONDS}, given 0"),

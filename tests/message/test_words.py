@@ -20,7 +20,7 @@ def test_every_lane_has_the_documented_defaults() -> None:
         Priority.NORMAL: LaneDefaults(day_s, 7 * day_s, 900, Category.UTILITY, OnUncertain.EVIDENCE),
         Priority.BULK: LaneDefaults(day_s, 7 * day_s, 900, Category.MARKETING, OnUncertain.EVIDENCE),
     }
-    assert DEAD_KEPT_S == 30 * day_s
+    assert 30 * day_s == DEAD_KEPT_S
 
 
 def test_a_ticket_carries_a_refusal_in_place_of_a_state() -> None:

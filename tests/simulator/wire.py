@@ -1,6 +1,7 @@
 """A client that hides nothing: requests as bytes, answers as bytes, over asyncio streams."""
 
 import asyncio
+import contextlib
 import json
 from typing import Any
 from urllib.parse import urlsplit
@@ -76,10 +77,8 @@ class Wire:
 
     async def close(self) -> None:
         self.writer.close()
-        try:
+        with contextlib.suppress(ConnectionError):
             await self.writer.wait_closed()
-        except ConnectionError:
-            pass
 
 
 async def is_refused(url: str) -> bool:
