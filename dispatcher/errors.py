@@ -2,6 +2,7 @@
 
     DispatcherError
     ├── Refused            the message or command cannot be taken: `field`, `reason`, `key`
+    │   ├── ContentError   the content is wrong: `problems`; also a ValueError, see `content`
     │   ├── KeyConflict    the key is known with other content
     │   └── UnknownNumber  no such number in this cell
     ├── QueueUnavailable   Redis did not answer, or lost the answer: `key`; safe to send again with that key

@@ -87,6 +87,13 @@ def _ttl_s(given: object, info: ValidationInfo) -> float | None:
     return fields.ttl_s(given)
 
 
+def _replaces(given: object, info: ValidationInfo) -> str | None:
+    older = fields.key(given)
+    if older is not None and older == info.data.get("key"):
+        raise ValueError("must be the key of another message")
+    return older
+
+
 class Message(BaseModel):
     """One send job. Fields that are left out or None take the defaults of the message's lane.
 
@@ -115,7 +122,7 @@ class Message(BaseModel):
     callback_data: Annotated[str | None, PlainValidator(fields.callback_data)] = Field(default=None, repr=False)
     on_uncertain: Annotated[OnUncertain, BeforeValidator(_on_uncertain)] = Field(default=None, validate_default=True)
     trace: Annotated[str | None, PlainValidator(fields.trace)] = None
-    replaces: Annotated[str | None, PlainValidator(fields.key)] = None
+    replaces: Annotated[str | None, PlainValidator(_replaces)] = None
 
     @classmethod
     def parse(cls, given: object, default_key: str | None = None) -> Self:

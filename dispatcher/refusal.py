@@ -8,9 +8,7 @@ from pydantic_core import ErrorDetails
 
 from dispatcher import errors, fields
 from dispatcher.content import ENVELOPE, KINDS, OF_THE_MESSAGE, ContentError, Problem, nearest, shown
-
-PROBLEMS_MAX = 8
-"""How many problems an error spells out; the rest is counted."""
+from dispatcher.content.problem import together
 
 _NEEDED = {
     "number": "is missing: the phone number id or the name of the number to send from",
@@ -28,11 +26,7 @@ def from_pydantic(exc: ValidationError, given: Any, known: Iterable[str]) -> err
 
 def of(problems: list[Problem], given: Any) -> errors.Refused:
     """Return one refusal for all problems: `field` and `reason` of the first, the others behind its reason."""
-    first, *others = problems
-    more = [f"{problem.field}: {problem.reason}" for problem in others[: PROBLEMS_MAX - 1]]
-    if len(problems) > PROBLEMS_MAX:
-        more.append(f"and {len(problems) - PROBLEMS_MAX} more")
-    return errors.Refused(first.field, "; ".join([first.reason, *more]), _key_of(given))
+    return errors.Refused(*together(tuple(problems)), _key_of(given))
 
 
 def with_number(given: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,9 @@ from dispatcher.lanes.script import Script
 Argument = str | bytes | int | float
 
 _CALLS_A_PIPELINE = 100
-# What a script or command says of data it cannot work on; READONLY, MISCONF and LOADING pass by themselves.
+# What a script or command says of data it cannot work on, and what passes by itself: Redis 6.2 reports both in a script
+# as an error of the script.
+_PASSING = ("READONLY", "MISCONF", "LOADING", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN")
 _BROKEN = ("WRONGTYPE", "user_script", "Error running script", "value is not", "wrong number of arguments")
 
 
@@ -49,7 +51,8 @@ def translate(exc: Exception) -> errors.QueueUnavailable:
     text = str(exc)
     if isinstance(exc, exceptions.OutOfMemoryError) or "OOM command not allowed" in text:
         return errors.QueueFull("Redis is full: it takes nothing new until something is settled or maxmemory is raised")
-    if isinstance(exc, exceptions.ResponseError) and text.startswith(_BROKEN):
+    is_passing = any(word in text for word in _PASSING)
+    if isinstance(exc, exceptions.ResponseError) and text.startswith(_BROKEN) and not is_passing:
         return errors.QueueBroken(f"Redis refused: {text[:200]}")
     return errors.QueueUnavailable(f"Redis is away: {type(exc).__name__}")
 

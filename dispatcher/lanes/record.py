@@ -69,7 +69,7 @@ def waiting_for(waiting: dict[str, Any], fields: dict[str, str], now_us: int) ->
     if not waiting["served"]:
         return "no_worker"
     if float(waiting["till"]) > now_us:
-        return f"blocked:{waiting['why']}"
+        return "blocked"
     return "rate"
 
 

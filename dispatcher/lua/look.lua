@@ -2,7 +2,7 @@
 --
 -- KEYS  1 stops  2 numbers  3 processes
 -- ARGV  1 prefix  2 key  3 how long a process counts as alive after its last word (µs)
--- Returns JSON: {now, record, waiting: {place, till, why, stopped, served}}, or nothing where the key is unknown
+-- Returns JSON: {now, record, waiting: {place, till, stopped, served}}, or nothing where the key is unknown
 
 local prefix, key = ARGV[1], ARGV[2]
 local now = clock()
@@ -20,8 +20,8 @@ local readable, row = pcall(cjson.decode, entry or '')
 local waba = readable and type(row) == 'table' and type(row.waba) == 'string' and row.waba or ''
 local scopes = {'all', 'number:' .. number, 'waba:' .. waba,
   'lane:' .. number .. ':' .. ({'urgent', 'normal', 'bulk'})[message.priority + 1]}
-local gate = gate_fields(prefix .. 'gate:' .. number, 'until', 'probe', 'streak', 'why', 'token')
-if gate[5] then scopes[#scopes + 1] = 'credential:' .. gate[5] end -- of the last who asked for messages
+local gate = gate_fields(prefix .. 'gate:' .. number, 'until', 'probe', 'streak', 'token')
+if gate[4] then scopes[#scopes + 1] = 'credential:' .. gate[4] end -- of the last who asked for messages
 if message.template then scopes[#scopes + 1] = 'template:' .. waba .. ':' .. message.template end
 if message.campaign then scopes[#scopes + 1] = 'campaign:' .. message.campaign end
 local stopped = message.parked and scope_of(message) or ''
@@ -37,5 +37,5 @@ end
 local till = num(gate[3], 0) > 0 and math.max(num(gate[1], 0), num(gate[2], 0)) or 0
 found.waiting = {
   place = redis.call('ZSCORE', lane_of(prefix, message), key) or message.due,
-  till = int(till), why = gate[4] or '', stopped = stopped, served = served}
+  till = int(till), stopped = stopped, served = served}
 return cjson.encode(found)

@@ -272,3 +272,8 @@ def test_generated_keys_differ_and_hold() -> None:
     assert len(set(keys)) == 1000
     assert [Message.parse(LEAST | {"key": key}).key for key in keys] == keys
     assert [key[:12] for key in keys] == sorted(key[:12] for key in keys)
+
+
+def test_a_message_does_not_replace_itself() -> None:
+    with pytest.raises(errors.Refused, match="^replaces: must be the key of another message$"):
+        Message(number="otp", to="+15551234567", content=TEXT, key="k1", replaces="k1")

@@ -1,7 +1,8 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from dispatcher import logs
 from dispatcher.embedded import Server
@@ -34,6 +35,8 @@ async def cell(server: Server, simulator: Simulator, tmp_path: Path) -> AsyncIte
 
 
 @pytest.fixture(autouse=True)
-def _quiet() -> None:
+def _quiet() -> Iterator[None]:
     """Thousands of attempts would hide what failed."""
     logs.set_up("ERROR")
+    yield
+    structlog.reset_defaults()  # this test's output is closed by then
