@@ -1,9 +1,11 @@
 """What the journal writes: metrics with documented labels only, and one event an attempt."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
@@ -23,6 +25,14 @@ REPLIES: dict[str, Reply] = {
     "uncertain": Lost("reset"),
     "unsent": Unsent("refused"),
 }
+
+
+@pytest.fixture(autouse=True)
+def _own_log() -> Iterator[None]:
+    """Whatever another test left configured may write to a stream that is closed by now."""
+    structlog.reset_defaults()
+    with capture_logs():
+        yield
 
 
 @pytest.fixture
