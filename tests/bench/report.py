@@ -39,7 +39,8 @@ def _missed_pacing(rows: list[Row]) -> list[str]:
     for row in rows:
         where = f"pacing at {row['rate_per_s']}/s with {row['processes']} processes"
         if row["largest_window"] > row["rate_per_s"]:
-            found.append(f"{where}: a window of {row['largest_window']}")
+            left = row["largest_window_leaving"]
+            found.append(f"{where}: a window of {row['largest_window']} arrived, of {left} when they left the workers")
         if row["used"] < USED_LEAST:
             found.append(
                 f"{where}: {row['used']:.1%} of the rate used, at least {USED_LEAST:.0%} wanted{_starved(row)}"
@@ -94,7 +95,7 @@ def _table(title: str, *columns: str) -> Table:
 
 def _pacing(rows: list[Row]) -> Table:
     table = _table(
-        "Pacing", "rate/s", "processes", "largest window", "margin ms", "used", "gap p99 ms", "scripts/message",
+        "Pacing", "rate/s", "processes", "largest window", "leaving", "margin ms", "used", "gap p99 ms", "scripts/message",
         "workers (cores)", "simulator", "redis", "others", "waited",
     )  # fmt: skip
     for row in rows:
@@ -102,7 +103,7 @@ def _pacing(rows: list[Row]) -> Table:
         workers = [f"{share:.2f}" for name, share in cpu.items() if name.startswith("worker")]
         table.add_row(
             str(row["rate_per_s"]), str(row["processes"]), str(row["largest_window"]),
-            _figure(row["smallest_margin_ms"]), f"{row['used']:.1%}", _figure(row["gaps_ms"].get("p99")),
+            str(row["largest_window_leaving"]), _figure(row["smallest_margin_ms"]), f"{row['used']:.1%}", _figure(row["gaps_ms"].get("p99")),
             f"{row['scripts_per_message']:.2f}", " ".join(workers), _figure(cpu.get("simulator"), 2),
             _figure(cpu.get("redis"), 2), _figure(cpu.get("others"), 2), _waited(row),
         )  # fmt: skip
