@@ -15,7 +15,7 @@ from dispatcher.numbersfile import Number
 from dispatcher.pacer import Pacer
 from dispatcher.policy.gate import Room, room
 from dispatcher.policy.judge import judge
-from dispatcher.policy.outcome import Lost, Reply, Verdict
+from dispatcher.policy.outcome import Close, Lost, Reply, Verdict, Why
 from dispatcher.recovery import Recovery
 from dispatcher.roster import Roster
 from dispatcher.settlement import released, settlement
@@ -113,15 +113,17 @@ class Delivery:
 
     async def _deliver(self, number: Number, flight: Flight, streak: int, asked_at: float) -> None:
         """Post one message and settle what came of it, or give it back."""
+        if self._may_post(asked_at) and self._means.clock() - flight.turn_at > TURN_HOLDS_S:
+            await self._pacer(number).turn()
         if not self._may_post(asked_at):
             self._means.settler.put(released(flight))
             return
-        if self._means.clock() - flight.turn_at > TURN_HOLDS_S:
-            await self._pacer(number).turn()
         started_at = self._means.clock()
         self._witness.departed(flight, started_at - asked_at)
         reply = await self._post(number, flight)
         verdict = judge(reply, streak=streak, rand=random.random())  # noqa: S311 - backoff is no secret
+        if isinstance(verdict.gate, Close) and verdict.gate.why is Why.CREDENTIAL:
+            self._means.roster.distrust()
         self._means.settler.put(settlement(flight, verdict, number.token_fingerprint))
         self._witness.attempted(flight, verdict, self._means.clock() - started_at)
 

@@ -14,7 +14,7 @@ from types import FrameType
 import structlog
 import uvloop
 
-from dispatcher import app, logs
+from dispatcher import app, environment, logs
 from dispatcher.environment import PREFIX
 from dispatcher.numbersfile import NumbersFile
 from dispatcher.settings import Settings
@@ -33,7 +33,7 @@ def work(settings: Settings, parent: int | None = None) -> None:
         SettingsError: the numbers file is wrong, the metrics port taken, or Redis not fit to keep messages.
     """
     logs.set_up(settings.log_level, settings.log_format)
-    numbers = NumbersFile.load(settings.numbers_file)
+    numbers = NumbersFile.load(settings.numbers_file, environ=environment.read())
     # What was made so far lives as long as the process: no collection need look at it. Young objects are looked at
     # often, so that each pause stays well below the 15 ms of rate that a bucket holds.
     gc.collect()

@@ -16,7 +16,7 @@ def work(
     Logs go to standard error as DISPATCHER_LOG_FORMAT says. SIGTERM ends it without losing anything, SIGHUP reads the
     numbers file again.
     """
-    from dispatcher import process
+    from dispatcher import environment, process
     from dispatcher.cli.session import explained
     from dispatcher.numbersfile import NumbersFile
     from dispatcher.settings import Settings
@@ -27,6 +27,6 @@ def work(
             process.work(settings, parent=child_of)
             return
         # said here once, not by each child again and again
-        NumbersFile.load(settings.numbers_file)
+        NumbersFile.load(settings.numbers_file, environ=environment.read())
     if process.Parent(settings, processes).run():
         raise typer.Exit(1)

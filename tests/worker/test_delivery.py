@@ -1,6 +1,7 @@
 """A worker in this process, a real Redis, the simulator on a real socket: what each answer of Meta's leads to."""
 
 import asyncio
+import os
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from dispatcher.lanes.stops import Stop
 from dispatcher.simulator import Number, Rule
-from tests.cell import OTP, SHOP, Cell, eventually, write_numbers
+from tests.cell import OTP, SHOP, TOKEN, Cell, eventually, write_numbers
 
 
 async def test_a_message_is_posted_as_it_was_sent_and_its_id_is_known(cell: Cell) -> None:
@@ -240,3 +241,15 @@ async def test_a_worker_with_the_new_token_serves_what_is_blocked_for_the_old_on
     token_file.write_text("EAAGnew")
     await cell.work(numbers_file)
     await cell.all_become(keys, "accepted", within_s=3)
+
+
+async def test_a_401_has_the_token_files_read_again(cell: Cell) -> None:
+    app = await cell.work()
+    before = cell.token_file.stat()
+    for number in (OTP, SHOP):
+        cell.simulator.add_number(number, Number(token=TOKEN[::-1], rate=80))
+    cell.token_file.write_text(TOKEN[::-1])
+    os.utime(cell.token_file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert app.roster.refresh().any is False
+    await cell.send("waits")
+    await cell.becomes("waits", "accepted", within_s=4)
