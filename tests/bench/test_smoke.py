@@ -28,15 +28,21 @@ def test_short_measurements_give_whole_figures() -> None:
 
 
 def test_missed_aims_are_named() -> None:
+    row = {"rate_per_s": 80, "processes": 2, "largest_window": 81, "largest_window_leaving": 78, "used": 0.94}
     figures = {
-        "pacing": [{"rate_per_s": 80, "processes": 2, "largest_window": 81, "used": 0.94}],
+        "pacing": [
+            {**row, "gaps_ms": {"max": 20.0}},
+            {**row, "used": 0.96, "gaps_ms": {"max": 160.0}},
+            {**row, "used": 0.96, "gaps_ms": {"max": 160.0}, "largest_window_leaving": 81},
+        ],
         "idle": [{"processes": 1, "p99_ms": 31.0}],
         "urgent": {"p99_ms": 101.0},
         "throughput": {"times_arq": 7.9},
     }
     assert report.missed(figures) == [
-        "pacing at 80/s with 2 processes: a window of 81",
+        "pacing at 80/s with 2 processes: a window of 81 arrived, of 78 when they left the workers",
         "pacing at 80/s with 2 processes: 94.0% of the rate used, at least 95% wanted",
+        "pacing at 80/s with 2 processes: a window of 81 arrived, of 81 when they left the workers",
         "idle number with 1 processes: p99 31.0 ms, at most 30 wanted",
         "urgent past a campaign: p99 101.0 ms, at most 100 wanted",
         "throughput: 7.9 times stock arq, at least 8 wanted",
