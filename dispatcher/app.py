@@ -109,13 +109,11 @@ async def assembled(settings: Settings, numbers: NumbersFile, metrics: Metrics) 
     """Put a worker process together; on leaving, its connections are closed."""
     process, url = process_name(), settings.redis_url.get_secret_value()
     journal = Journal(metrics, process)
-    keys, terms, lanes = Keys(settings.cell), _terms(settings), [settings.lane(priority) for priority in Priority]
+    keys, terms = Keys(settings.cell), _terms(settings)
     doorkeeper = Doorkeeper()
     redis = connect(url, timeout_s=settings.redis_timeout_s, doorkeeper=doorkeeper)
     line = Line(redis, journal.round_trip)
-    leases = Leases(
-        settings.number_lease_s, (lanes[0].message_lease_s, lanes[1].message_lease_s, lanes[2].message_lease_s)
-    )
+    leases = _leases(settings)
     serving, stops = Serving(line, keys, leases, terms), Stops(line, keys, terms)
     flights = Flights(clock)
 
@@ -131,12 +129,7 @@ async def assembled(settings: Settings, numbers: NumbersFile, metrics: Metrics) 
     roster = Roster(numbers, journal)
     means = Means(serving, graph, settler, flights, recovery, roster, clock)
     journal.may_fly(sum(room(n.rate_per_s, most=settings.room).urgent for n in roster.all()))
-    limits = Limits(
-        settings.claim_to_post_s,
-        (lanes[0].http_timeout_s, lanes[1].http_timeout_s, lanes[2].http_timeout_s),
-        settings.room,
-    )
-    delivery = Delivery(process, means, limits, journal)
+    delivery = Delivery(process, means, _limits(settings), journal)
     books = Books(stops, Registry(line, keys), Load(journal.lagged))
     worker = Worker(process, means, delivery, books, journal, settings.take_interval_s)
     intake = Intake(url, settings.redis_timeout_s, keys.intake, keys("refused"), process)
@@ -154,6 +147,16 @@ async def assembled(settings: Settings, numbers: NumbersFile, metrics: Metrics) 
 
 def _terms(settings: Settings) -> Terms:
     return Terms(settings.events_kept_s, settings.uncertain_window_s, settings.uncertain_window_urgent_s)
+
+
+def _leases(settings: Settings) -> Leases:
+    urgent, normal, bulk = (settings.lane(priority).message_lease_s for priority in Priority)
+    return Leases(settings.number_lease_s, (urgent, normal, bulk))
+
+
+def _limits(settings: Settings) -> Limits:
+    urgent, normal, bulk = (settings.lane(priority).http_timeout_s for priority in Priority)
+    return Limits(settings.claim_to_post_s, (urgent, normal, bulk), settings.room)
 
 
 async def run(settings: Settings, numbers: NumbersFile) -> None:
