@@ -30,8 +30,8 @@ def settlement(flight: Flight, verdict: Verdict, credential: str) -> Settlement:
 
 def _write_outcome(found: Settlement, outcome: Outcome) -> None:
     match outcome:
-        case Accepted(wamid):
-            found.outcome, found.value = "accepted", wamid
+        case Accepted(wamid, held):
+            found.outcome, found.value, found.error = "accepted", wamid, "held" if held else ""
         case RetryLater(after_s, error):
             found.outcome, found.value, found.error = "retry", round(after_s * US), error
         case Snooze(error, after_s):

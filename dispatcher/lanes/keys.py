@@ -14,7 +14,17 @@
 | `stops` | hash | scope -> JSON: action, reason, by, since, until |
 | `numbers` | hash | number -> JSON: name, rate, waba |
 | `processes`, `serves:<process>` | zset, hash | process -> its last word, µs; number -> fingerprint of its token |
-| `events` | stream | every outcome, capped by age |
+| `events` | stream | every outcome and receipt, capped by age |
+| `webhooks` | stream | webhook bodies that are not worked off; the first entry is the oldest |
+| `forward:<URL's hash>` | stream | webhook bodies that are not passed on to that URL |
+| `door` | hash | `gap` and `seen`: when the webhook door last may have missed something, and last was open, µs |
+| `witness:<number>` | hash | template or '' -> latest claim that a receipt has come for, µs |
+| `held` | hash | template -> when Meta last held it back, µs |
+| `suppressed:<waba>:<category>`, `wanted:…` | hash | recipient -> since (s) and why; -> when it was wanted again |
+| `same:<phone>` | string | the phone that we know a recipient by whom Meta names otherwise |
+| `inbound`, `updates` | stream | what people wrote; news of templates, qualities, accounts |
+| `heard:<id>` | string | an inbound message or a piece of news that was passed on |
+| `unreadable` | list | parts of webhooks that could not be read, capped |
 | `refused` | list | jobs of arq producers that could not be read, capped |
 """
 

@@ -1,5 +1,6 @@
 """What a worker asks of Redis: take, claim, settle, tend and give back, each one script and one typed method."""
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -18,6 +19,8 @@ SETTLED_A_CALL = 100
 EXAMINED_A_TAKE = 100
 TENDED_A_CALL = 200
 LAPSES = 3
+# A webhook door says every second that it is open.
+DOOR_SILENT_S = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ class Batch:
     cancelled: int
     lost: int
     parked: int
+    suppressed: int
     messages: list[Claimed]
 
 
@@ -107,7 +111,10 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Tended:
-    """What a step of upkeep did; `more` says that there is more to do now."""
+    """What a step of upkeep did; `more` says that there is more to do now.
+
+    Of uncertain messages, `absent` were proved not accepted and go again, `unproven` go again without proof.
+    """
 
     more: bool
     forgotten: bool
@@ -116,6 +123,9 @@ class Tended:
     expired: int
     held: int
     lost: int = 0
+    absent: int = 0
+    unproven: int = 0
+    cancelled: int = 0
 
 
 class Serving:
@@ -172,20 +182,33 @@ class Serving:
         await self._line.call(script("wake"), (self._keys("due"),), (self._keys.prefix, *numbers))
 
     async def tend(self, process: str) -> Tended:
-        """Do a step of upkeep, and say that this process is alive."""
+        """Do a step of upkeep, decide about uncertain messages, and say that this process is alive."""
+        tended, decided = await asyncio.gather(self._tend(process), self._decide())  # one round trip
+        more, forgotten, uncertain, lapsed, expired, held, lost = tended
+        more_to_decide, absent, unproven, held_now, cancelled, _ = decided
+        return Tended(
+            bool(more or more_to_decide), bool(forgotten), uncertain, lapsed, expired, held + held_now, lost, absent,
+            unproven, cancelled,
+        )  # fmt: skip
+
+    async def _tend(self, process: str) -> list[int]:
         names = ("sending", "uncertain", "expiry", "processes")
         keys = (*(self._keys(name) for name in names), self._keys.serves(process))
         args = (self._keys.prefix, self._terms, process, PROCESS_ALIVE_S * 1000, TENDED_A_CALL, LAPSES)
-        more, forgotten, *counts = await self._line.call(script("tend"), keys, args)
-        return Tended(bool(more), bool(forgotten), *counts)
+        return list(await self._line.call(script("tend"), keys, args))
+
+    async def _decide(self) -> list[int]:
+        keys = tuple(self._keys(name) for name in ("uncertain", "door", "webhooks", "held"))
+        args = (self._keys.prefix, self._terms, TENDED_A_CALL, round(DOOR_SILENT_S * US))
+        return list(await self._line.call(script("decide"), keys, args))
 
 
-_HEAD = 8
+_HEAD = 9
 _FIELDS = 8
 
 
 def _batch(reply: list[Any]) -> Batch:
-    state, wait_us, streak, now_us, expired, cancelled, lost, parked = reply[:_HEAD]
+    state, wait_us, streak, now_us, expired, cancelled, lost, parked, suppressed = reply[:_HEAD]
     messages = []
     for at in range(_HEAD, len(reply), _FIELDS):
         key, claim, priority, recipient, fingerprint, due, attempts, body = reply[at : at + _FIELDS]
@@ -202,5 +225,14 @@ def _batch(reply: list[Any]) -> Batch:
             )
         )
     return Batch(
-        state.decode(), int(wait_us) / US, int(streak), int(now_us), expired, cancelled, lost, parked, messages
+        state.decode(),
+        int(wait_us) / US,
+        int(streak),
+        int(now_us),
+        expired,
+        cancelled,
+        lost,
+        parked,
+        suppressed,
+        messages,
     )

@@ -1,5 +1,5 @@
 -- Moves what may be sent now from a number's lanes to `sending`, urgent first, and settles on the way what is expired,
--- cancelled or lost. The only script that moves `due` back, after a look at all lanes (R2).
+-- cancelled, suppressed or lost. The only script that moves `due` back, after a look at all lanes (R2).
 --
 -- KEYS  1 due  2 the number's gate  3 stops  4 sending  5-7 its lanes: urgent, normal, bulk
 --       8 the last batch that this owner claimed of the number
@@ -7,7 +7,7 @@
 --       7-9 room left for urgent, normal, bulk  10 number lease (µs)  11-13 message lease by lane (µs)
 --       14 WABA or ''  15 fingerprint of the token  16 terms (JSON: kept, body, dead, events in ms)
 -- Returns 'kept' | 'released' | 'lost', µs until the next look, closings in a row, now (µs),
---         how many were expired, cancelled, lost, parked,
+--         how many were expired, cancelled, lost, parked, suppressed,
 --         then 8 a message: key, claim, priority, recipient, fingerprint, due (µs), attempts, body
 --
 -- The same owner and sequence get the same batch again, also when the number is somebody else's by now: a lost reply
@@ -27,11 +27,11 @@ local terms = cjson.decode(ARGV[16])
 local now = clock()
 
 local values = gate_fields(KEYS[2], 'owner', 'claimer', 'tokens', 'at', 'until', 'why', 'credential', 'streak', 'probe')
-local gate = {owner = values[1], claimer = values[2] or '', tokens = math.max(0, num(values[3], bucket)),
+local gate = {owner = values[1], claimer = values[2] or '', tokens = math.max(-refill, num(values[3], bucket)),
   at = num(values[4], now), till = num(values[5], 0), why = values[6], credential = values[7],
   streak = num(values[8], 0), probe = num(values[9], 0)}
 
-local settled = {expired = 0, cancelled = 0, lost = 0, parked = 0}
+local settled = {expired = 0, cancelled = 0, lost = 0, parked = 0, suppressed = 0}
 local reply = {}
 local function hand_out(key, message, body)
   for _, value in ipairs({key, message.claim, message.priority, message.to or '', message.fingerprint or '',
@@ -41,8 +41,8 @@ local function hand_out(key, message, body)
 end
 local function answer(word, wait)
   local head = {word, int(math.max(0, math.ceil(wait))), gate.streak, int(now), settled.expired, settled.cancelled,
-    settled.lost, settled.parked}
-  for i, value in ipairs(reply) do head[8 + i] = value end
+    settled.lost, settled.parked, settled.suppressed}
+  for i, value in ipairs(reply) do head[9 + i] = value end
   return head
 end
 
@@ -107,10 +107,25 @@ local function covered(message)
   end
 end
 
+-- Why the recipient gets nothing of this category.
+local lists = {}
+local function wants_none(message)
+  local list = prefix .. 'suppressed:' .. ARGV[14] .. ':' .. (message.category or '')
+  if lists[list] == nil then lists[list] = redis.call('EXISTS', list) == 1 end
+  return lists[list] and message.to and redis.call('HGET', list, message.to)
+end
+
 local function put_aside(key, message, lane)
   if tonumber(message.expires) <= now then
     settled.expired = settled.expired + 1
-    settle(prefix, key, message, 'expired', now, terms)
+    expire(prefix, key, message, now, terms)
+    return true
+  end
+  local row = wants_none(message)
+  if row then
+    settled.suppressed = settled.suppressed + 1
+    message.cause = row:match('^%d+ (.*)$') or 'opt-out'
+    settle(prefix, key, message, 'suppressed', now, terms)
     return true
   end
   local action, scope = nil, nil

@@ -5,14 +5,17 @@
 -- the same name, see PACKED. Times are µs of this server's clock.
 
 local FIELDS = {'state', 'number', 'to', 'priority', 'template', 'category', 'campaign', 'fingerprint', 'enqueued',
-  'due', 'expires', 'claim', 'attempts', 'lapses', 'claimed', 'error', 'parked', 'cancel', 'extra'}
+  'due', 'expires', 'claim', 'attempts', 'lapses', 'claimed', 'error', 'parked', 'cancel', 'extra', 'cause',
+  'on_uncertain', 'since', 'unproven', 'failed'}
 
--- state and fingerprint stand first: enqueue reads no further
+-- state and fingerprint stand first: enqueue reads no further. What is empty at the end is left out.
 local PACKED = {'state', 'fingerprint', 'cause', 'number', 'to', 'priority', 'template', 'category', 'campaign',
-  'claim', 'attempts', 'enqueued', 'due', 'claimed', 'settled', 'wamid', 'error', 'extra'}
+  'claim', 'attempts', 'enqueued', 'due', 'claimed', 'settled', 'wamid', 'error', 'extra', 'receipts', 'expires',
+  'unproven', 'failed', 'others'}
 
--- kept as µs since `enqueued`, which is half as long
-local SINCE = {'due', 'claimed', 'settled'}
+-- kept as µs since `enqueued`, which is half as long; `expires` in whole seconds
+local SINCE = {due = 1, claimed = 1, settled = 1, expires = 1000000}
+local WAMID = 'wamid.' -- all of Meta's ids begin so, and it is left out
 
 local LIVE = {queued = true, sending = true, uncertain = true}
 local SETTLED = {accepted = true, sent = true, delivered = true, read = true, played = true, expired = true,
@@ -42,9 +45,10 @@ local function unpacked(text)
     message[PACKED[at] or at] = value ~= '' and value
     at = at + 1
   end
-  for _, name in ipairs(SINCE) do
-    message[name] = message[name] and int(num(message.enqueued, 0) + num(message[name], 0))
+  for name, unit in pairs(SINCE) do
+    message[name] = message[name] and int(num(message.enqueued, 0) + num(message[name], 0) * unit)
   end
+  if message.wamid then message.wamid = message.wamid:sub(1, 1) == '=' and message.wamid:sub(2) or WAMID .. message.wamid end
   return message
 end
 
@@ -52,10 +56,16 @@ end
 local function packed(message)
   local values = {}
   for i, name in ipairs(PACKED) do values[name], values[i] = i, tostring(message[name] or ''):gsub('%c', ' ') end
-  for _, name in ipairs(SINCE) do
-    if message[name] then values[values[name]] = int(num(message[name], 0) - num(message.enqueued, 0)) end
+  for name, unit in pairs(SINCE) do
+    if message[name] then
+      values[values[name]] = int(math.floor((num(message[name], 0) - num(message.enqueued, 0)) / unit))
+    end
   end
-  return table.concat(values, '\t')
+  local wamid = values[values.wamid]
+  if wamid ~= '' then
+    values[values.wamid] = wamid:sub(1, #WAMID) == WAMID and wamid:sub(#WAMID + 1) or '=' .. wamid
+  end
+  return (table.concat(values, '\t'):gsub('\t+$', ''))
 end
 
 -- The record of a key: a table, or nil where there is none. `live` tells a hash from a packed string; `broken` is a
@@ -109,7 +119,7 @@ local function leave(prefix, key, message)
 end
 
 -- One event on the cell's stream. A producer's callback_data travels along where it gave one.
-local function tell(prefix, kind, key, message, now, terms)
+local function tell(prefix, kind, key, message, now, terms, pricing)
   local entry = {'XADD', prefix .. 'events', 'MINID', '~', int(math.max(0, now / 1000 - (terms.events or now))), '*',
     'v', '1', 'type', kind, 'at', int(now / 1000), 'number', message.number or '', 'key', key,
     'wamid', message.wamid or '', 'campaign', message.campaign or '', 'category', message.category or '',
@@ -118,6 +128,10 @@ local function tell(prefix, kind, key, message, now, terms)
     entry[#entry + 1] = 'extra'
     local extra = redis.pcall('GET', prefix .. 'extra:' .. key)
     entry[#entry + 1] = type(extra) == 'string' and extra or ''
+  end
+  if pricing and pricing ~= '' then
+    entry[#entry + 1] = 'pricing'
+    entry[#entry + 1] = pricing
   end
   redis.call(unpack(entry))
 end
@@ -133,6 +147,7 @@ local function settle(prefix, key, message, state, now, terms)
     redis.call('ZADD', prefix .. 'dead', int(now), key)
   end
   message.state, message.settled = state, int(now)
+  if body_kept == 0 or state ~= 'accepted' then message.expires = nil end -- it cannot go back to its lane
   redis.call('SET', prefix .. 'msg:' .. key, packed(message), 'PX', kept)
   if body_kept > 0 then
     redis.call('PEXPIRE', prefix .. 'body:' .. key, body_kept)
@@ -141,6 +156,40 @@ local function settle(prefix, key, message, state, now, terms)
   end
   if message.extra then redis.call('PEXPIRE', prefix .. 'extra:' .. key, kept) end
   tell(prefix, state, key, message, now, terms)
+end
+
+-- The time of a message that waits is up. One that may have arrived before is never plainly expired.
+local function expire(prefix, key, message, now, terms)
+  if num(message.unproven, 0) > 0 then
+    message.cause = 'held'
+    settle(prefix, key, message, 'dead', now, terms)
+    return 'dead'
+  end
+  settle(prefix, key, message, 'expired', now, terms)
+  return 'expired'
+end
+
+-- Accepted, as an answer or a receipt of `claim` says: wins in every state. A claim that ended otherwise before has cost
+-- its attempt then.
+local function accept(prefix, key, message, wamid, claim, now, terms)
+  local behind = num(claim, 0) - num(message.claim, 0)
+  if behind > 0 or behind == 0 and message.state == 'sending' then
+    message.attempts = int(num(message.attempts, 0) + 1)
+  end
+  message.wamid, message.cause, message.error = wamid, nil, nil
+  settle(prefix, key, message, 'accepted', now, terms)
+end
+
+-- Accepted a second time; both ids are named once, and false says that they were before.
+local function accept_again(prefix, key, message, wamid, now, terms)
+  if message.wamid == wamid or (message.others or ''):find(wamid, 1, true) then return false end
+  message.others = message.others and message.others .. ' ' .. wamid or wamid
+  redis.call('SET', prefix .. 'msg:' .. key, packed(message), 'KEEPTTL')
+  local first, cause = message.wamid, message.cause
+  message.wamid, message.cause = wamid, first
+  tell(prefix, 'duplicate', key, message, now, terms)
+  message.wamid, message.cause = first, cause
+  return true
 end
 
 -- Dead, because there is nothing to send: its record or its body is gone or cannot be read.

@@ -5,7 +5,7 @@
 -- ARGV  1 prefix  2 terms (JSON: kept, body, dead, events in ms; tries by lane, 0 = until its time runs out; window in
 --       ms by lane), then 14 an entry: key, claim, outcome, number, priority, recipient, fingerprint,
 --       claimed (µs of this server's clock), value, error, gate, gate for (µs), why, credential
---       outcome  accepted (value: wamid) | retry (value: µs from now) | snooze (value: µs from now, or '' for its own
+--       outcome  accepted (value: wamid; error: 'held' where Meta keeps it back for now) | retry (value: µs from now) | snooze (value: µs from now, or '' for its own
 --                place) | release | reject | uncertain | flying (still under way: claimed again after a rollback)
 --       gate     close | doubt | open | ''
 -- Returns one word an entry: what the message is now, 'duplicate', or '' where nothing changed
@@ -50,34 +50,23 @@ local function turn(entry, word)
   end
 end
 
--- Accepted twice. The record keeps the second id as its cause, so that settling this again tells nothing new.
-local function duplicate(entry, message)
-  if message.wamid == entry.value or message.cause == entry.value then return '' end
-  local first = message.wamid
-  message.cause = entry.value
-  redis.call('SET', prefix .. 'msg:' .. entry.key, packed(message), 'KEEPTTL')
-  message.cause, message.wamid = first, entry.value -- both ids are named
-  tell(prefix, 'duplicate', entry.key, message, now, terms)
-  return 'duplicate'
-end
-
 local function accepted(entry, message)
+  if entry.error == 'held' and message and message.template then
+    -- no receipt will come for a while, and that proves nothing then
+    redis.call('HSET', prefix .. 'held', message.template, int(now))
+  end
   if not message or message.broken then
     -- the record was lost with a part of Redis: what is known is written down, so that the key stays used
     message = {broken = true, number = entry.number, priority = entry.priority, to = entry.to,
       fingerprint = entry.fingerprint, enqueued = int(entry.claimed), due = int(entry.claimed), state = 'sending',
       claim = entry.claim}
+  elseif num(message.failed, 0) >= num(entry.claim, 0) and message.failed then
+    return '' -- it failed since, and is on its way again
   elseif message.wamid then
-    return duplicate(entry, message)
+    return accept_again(prefix, entry.key, message, entry.value, now, terms) and 'duplicate' or ''
   end
-  -- a claim that ended otherwise before has cost its attempt then
-  local behind = num(entry.claim, 0) - num(message.claim, 0)
-  if behind > 0 or behind == 0 and message.state == 'sending' then
-    message.attempts = int(num(message.attempts, 0) + 1)
-  end
-  message.wamid, message.cause, message.error = entry.value, nil, nil
   message.claimed = message.claimed or int(entry.claimed)
-  settle(prefix, entry.key, message, 'accepted', now, terms)
+  accept(prefix, entry.key, message, entry.value, entry.claim, now, terms)
   return 'accepted'
 end
 
@@ -141,7 +130,7 @@ function handlers.uncertain(entry, message)
   redis.call('ZREM', KEYS[2], entry.key)
   redis.call('ZADD', KEYS[3], int(now + terms.window[message.priority + 1] * 1000), entry.key)
   redis.call('HSET', prefix .. 'msg:' .. entry.key, 'state', 'uncertain', 'attempts', message.attempts,
-    'error', entry.error)
+    'error', entry.error, 'since', int(now))
   tell(prefix, 'uncertain', entry.key, message, now, terms)
   return 'uncertain'
 end

@@ -26,7 +26,7 @@ local function lapse(key, message)
   redis.call('ZREM', KEYS[1], key)
   redis.call('ZADD', KEYS[2], int(now + terms.window[message.priority + 1] * 1000), key)
   redis.call('HSET', prefix .. 'msg:' .. key, 'state', 'uncertain', 'lapses', message.lapses,
-    'attempts', message.attempts, 'error', message.error)
+    'attempts', message.attempts, 'error', message.error, 'since', int(now))
   tell(prefix, 'uncertain', key, message, now, terms)
   uncertain = uncertain + 1
 end
@@ -54,8 +54,7 @@ for _, key in ipairs(past) do
   elseif not message.live then
     redis.call('ZREM', KEYS[3], key)
   elseif message.state == 'queued' then
-    settle(prefix, key, message, 'expired', now, terms)
-    expired = expired + 1
+    if expire(prefix, key, message, now, terms) == 'dead' then held = held + 1 else expired = expired + 1 end
   elseif message.state == 'uncertain' then
     -- it may have arrived: never plainly expired
     message.cause = 'held'

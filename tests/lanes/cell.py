@@ -9,12 +9,14 @@ from redis.asyncio import Redis
 from dispatcher.lanes.keys import Keys
 from dispatcher.lanes.line import Line
 from dispatcher.lanes.producing import Enqueued, Producing
+from dispatcher.lanes.receiving import Receiving
 from dispatcher.lanes.registry import Registry
 from dispatcher.lanes.serving import Asking, Batch, Claimed, Leases, Serving, Settlement
 from dispatcher.lanes.stops import Stop, Stops
 from dispatcher.lanes.terms import Terms
 from dispatcher.message import Message
 from dispatcher.policy.gate import Room
+from dispatcher.webhooks.updates import Receipt
 
 NUMBER = "106540352242922"
 OTHER = "206540352242922"
@@ -53,6 +55,7 @@ class Cell:
         self.serving = Serving(self.line, self.keys, LEASES, terms)
         self.stops = Stops(self.line, self.keys, terms)
         self.registry = Registry(self.line, self.keys)
+        self.receiving = Receiving(self.line, self.keys, terms)
         self.url = ""
         self.handed_out: list[Claimed] = []
         self._sequence = 0
@@ -106,6 +109,12 @@ class Cell:
         given = {"number": NUMBER, "claimed_at_us": await self.now(), **fields}
         return Settlement(claimed, outcome=outcome, value=value, **given)
 
+    async def receipt(self, key: str = "k1", status: str = "sent", claim: int = 1, **fields: Any) -> str:
+        """Hear of a message what Meta says of it; a field `callback` makes it somebody else's."""
+        given = {"wamid": "wamid.1", "at_s": 1_795_000_000, "number": NUMBER, "waba": WABA, **fields}
+        given.setdefault("callback", f"d1:{claim}:{key}")
+        return (await self.receiving.receive([Receipt(status=status, **given)]))[0]
+
     async def stop(self, scope: str, action: str = "hold", **fields: Any) -> None:
         await self.stops.add(Stop(scope, action, reason="a test", by="tests", **fields))
 
@@ -127,9 +136,11 @@ class Cell:
         packed = await self.redis.get(name)
         if packed is None:
             return {}
-        found = dict(zip(PACKED, packed.decode().split("\t"), strict=True))
+        found = unpacked(packed.decode())
         enqueued = int(found["enqueued"] or 0)
-        return found | {name: str(enqueued + int(found[name])) for name in ("due", "claimed", "settled") if found[name]}
+        if wamid := found["wamid"]:
+            found["wamid"] = wamid[1:] if wamid.startswith("=") else f"wamid.{wamid}"
+        return found | {name: str(enqueued + int(found[name]) * unit) for name, unit in SINCE.items() if found[name]}
 
     async def lane(self, priority: int = 1, number: str = NUMBER) -> list[str]:
         return await self.members(f"lane:{number}:{priority}")
@@ -196,10 +207,18 @@ class Cell:
         await self.set_gate(number, until=past, probe=0)
 
 
+SINCE = {"due": 1, "claimed": 1, "settled": 1, "expires": SECOND_US}
 PACKED = (
     "state", "fingerprint", "cause", "number", "to", "priority", "template", "category", "campaign", "claim",
     "attempts", "enqueued", "due", "claimed", "settled", "wamid", "error", "extra",
+    "receipts", "expires", "unproven", "failed", "others",
 )  # fmt: skip
+
+
+def unpacked(text: str) -> dict[str, str]:
+    """The fields of a settled record by their order; what is empty at the end was left out."""
+    values = text.split("\t")
+    return dict(zip(PACKED, values + [""] * (len(PACKED) - len(values)), strict=True))
 
 
 def keys_of(claimed: Iterable[Claimed]) -> list[str]:

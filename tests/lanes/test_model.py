@@ -28,7 +28,6 @@ from tests.lanes.cell import (
     HOUR_US,
     NUMBER,
     OTHER,
-    PACKED,
     RATE,
     SECOND_US,
     TOKEN,
@@ -38,11 +37,13 @@ from tests.lanes.cell import (
     message,
     template,
     text,
+    unpacked,
 )
 
 T = TypeVar("T")
 PRIORITIES = ("urgent", "normal", "bulk")
 PROCESSES = ("process-1", "process-2")
+TO = "+15551234567"
 NUMBERS = (NUMBER, OTHER)
 SCOPES = (
     "all", f"number:{NUMBER}", f"waba:{WABA}", f"credential:{TOKEN}", f"lane:{NUMBER}:urgent", f"lane:{OTHER}:normal",
@@ -74,6 +75,8 @@ SETS = [
 ]  # fmt: skip
 
 names = st.integers(0, 19).map("k{:02}".format)
+newer_names = st.integers(20, 39).map("k{:02}".format)
+recipients = st.sampled_from((TO, TO, TO, "+15551230001"))
 numbers = st.sampled_from((NUMBER, NUMBER, OTHER))
 processes = st.sampled_from(PROCESSES)
 scopes = st.sampled_from(SCOPES)
@@ -85,10 +88,12 @@ def pairs(flat: list[str]) -> dict[str, str]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def described(name: str, number: str, lane: int, kind: int) -> Message:
+def described(name: str, number: str, lane: int, kind: int, to: str = TO, replaces: str | None = None) -> Message:
     return message(
         name,
         number=number,
+        to=to,
+        replaces=replaces if replaces != name else None,
         priority=PRIORITIES[lane],
         content=template() if kind % 2 else text(),
         campaign="spring" if kind in {2, 3} else None,
@@ -111,6 +116,7 @@ class Kept:
     attempts: int = 0
     lapses: int = 0
     cancelled: bool = False
+    replaced: bool = False
     has_body: bool = True
     postponed: bool = False
     wamids: list[str] = field(default_factory=list)
@@ -204,7 +210,9 @@ class Lanes(RuleBasedStateMachine):
 
     @rule(
         given=st.lists(
-            st.builds(described, names, numbers, st.integers(0, 2), st.integers(0, 7)), min_size=1, max_size=4
+            st.builds(described, names, numbers, st.integers(0, 2), st.integers(0, 7), recipients, st.none() | names),
+            min_size=1,
+            max_size=4,
         )
     )
     def enqueue(self, given: list[Message]) -> None:
@@ -216,9 +224,17 @@ class Lanes(RuleBasedStateMachine):
                 assert (entry.word, entry.state) == ("queued", "queued")
                 due = int(self.run(self.cell.record(name))["due"])
                 self.kept[name] = Kept(each, each.priority.lane, due, due)
+                self.expect_replaced(each)
             else:
-                same = known.message.content == each.content
+                same = (known.message.content, known.message.to) == (each.content, each.to)
                 assert (entry.word, entry.state) == ("duplicate" if same else "conflict", known.state)
+
+    @rule(name=newer_names, number=numbers, to=recipients, data=st.data())
+    def replace(self, name: str, number: str, to: str, data: st.DataObject) -> None:
+        """Something newer instead of any message there is, whatever has become of it."""
+        under_way = [each for each, kept in self.kept.items() if kept.state in {"sending", "uncertain"}]
+        older = data.draw(names | st.sampled_from([*under_way, *self.kept, "unknown"]))
+        self.enqueue([described(name, number, 0, 0, to, older)])
 
     @rule(name=names, data=st.data())
     def cancel(self, name: str, data: st.DataObject) -> None:
@@ -472,6 +488,16 @@ class Lanes(RuleBasedStateMachine):
         kept.has_body = kept.has_body and (state == "dead" or (state == "accepted" and kept.lane > 0))
         self.told.append((state, name))
 
+    def expect_replaced(self, newer: Message) -> None:
+        older = self.kept.get(newer.replaces or "")
+        if older is None or older.message.to != newer.to:
+            return
+        if older.state == "queued":
+            older.replaced = True
+            self.end(str(newer.replaces), "cancelled")
+        elif older.state in {"sending", "uncertain"}:
+            older.cancelled = True
+
     def action_on(self, number: str, lane: int) -> str:
         wide = ("all", f"number:{number}", f"waba:{WABA}", f"credential:{TOKEN}", f"lane:{number}:{PRIORITIES[lane]}")
         actions = {self.stops[scope] for scope in wide if scope in self.stops}
@@ -641,10 +667,10 @@ class Lanes(RuleBasedStateMachine):
         assert listed == {name: kept.sets for name, kept in self.kept.items()}
         for name, kept in self.kept.items():
             raw = found["records"][name]
-            packed = raw.split("\t") if isinstance(raw, str) else None
-            record = dict(zip(PACKED, packed, strict=True)) if packed else pairs(raw)
+            record = unpacked(raw) if isinstance(raw, str) else pairs(raw)
             counts = (record["state"], int(record.get("claim") or 0), int(record.get("attempts") or 0))
             assert counts == (kept.state, kept.claim, kept.attempts)
+            assert (record.get("cause") == "replaced") == kept.replaced
             assert found["bodies"][name] == kept.has_body
 
     def nothing_is_stuck(self, number: str, gate: dict[str, str], due: int | None, now: int) -> None:

@@ -122,7 +122,7 @@ async def test_a_second_wamid_is_a_duplicate_and_both_are_named(cell: Cell) -> N
     event = (await cell.events())[-1]
     assert (event["type"], event["wamid"], event["cause"]) == ("duplicate", "wamid.1", "wamid.other")
     record = await cell.record()
-    assert (record["state"], record["wamid"], record["cause"]) == ("accepted", "wamid.other", "wamid.1")
+    assert (record["state"], record["wamid"], record["others"]) == ("accepted", "wamid.other", "wamid.1")
     assert 0 < await cell.redis.pttl(cell.keys("msg:k1")) <= expires
 
 

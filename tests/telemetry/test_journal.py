@@ -51,7 +51,7 @@ def documented(label: str) -> set[str]:
 
 def test_every_label_value_is_documented(metrics: Metrics) -> None:
     journal = Journal(metrics, "p")
-    journal.claimed(Batch("kept", 0, 0, 1, 1, 1, 1, 0, [flight().message]))
+    journal.claimed(Batch("kept", 0, 0, 1, 1, 1, 1, 0, 0, [flight().message]))
     for reply in REPLIES.values():
         journal.departed(flight(), 0.001)
         journal.attempted(flight(), judge(reply, streak=0, rand=0.5), 0.1)

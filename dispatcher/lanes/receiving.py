@@ -1,0 +1,77 @@
+"""What webhooks bring to Redis: receipts, inbound messages, wishes, news, each kind one script. All may run twice."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from dispatcher.lanes.keys import Keys
+from dispatcher.lanes.line import Argument, Line
+from dispatcher.lanes.script import script
+from dispatcher.lanes.serving import US
+from dispatcher.lanes.terms import Terms
+from dispatcher.policy import failed
+from dispatcher.webhooks.updates import Inbound, Notice, Preference, Receipt, Unreadable
+
+ASIDE_MOST = 1000
+_ASIDE_BYTES = 20_000
+_DEFAULT_KEPT_S = 86_400
+
+
+class Receiving:
+    """The scripts of a process that works off webhooks; all raise `errors.QueueUnavailable`."""
+
+    def __init__(self, line: Line, keys: Keys, terms: Terms | None = None) -> None:
+        terms = terms or Terms()
+        self._line = line
+        self._keys = keys
+        self._terms = terms.as_json()
+        self._kept_ms = round((terms.events_kept_s or _DEFAULT_KEPT_S) * 1000)
+
+    async def receive(self, receipts: Sequence[Receipt]) -> list[str]:
+        """Apply receipts; what each message is now, `duplicate`, `foreign`, or an empty word where nothing is new."""
+        args: list[Argument] = [self._keys.prefix, self._terms]
+        for receipt in receipts:
+            args.extend(_arguments(receipt))
+        return [word.decode() for word in await self._line.call(script("receipt"), (self._keys("sending"),), args)]
+
+    async def inbound(self, messages: Sequence[Inbound]) -> int:
+        """Pass on what people wrote, and debit their numbers' gates; how many were new."""
+        args: list[Argument] = [self._keys.prefix, self._kept_ms]
+        for message in messages:
+            args += [
+                message.number, message.waba, message.wamid, message.sender, message.kind, message.text, message.raw,
+            ]  # fmt: skip
+        return int(await self._line.call(script("inbound"), (self._keys("inbound"), self._keys("numbers")), args))
+
+    async def prefer(self, preferences: Sequence[Preference]) -> int:
+        """Write down who wants no more of what, or wants it again; how many changed anything."""
+        args: list[Argument] = [self._keys.prefix]
+        for wish in preferences:
+            args += [
+                wish.number, wish.waba, wish.category, wish.recipient, "stop" if wish.stops else "start", wish.at_s,
+                wish.reason,
+            ]  # fmt: skip
+        return int(await self._line.call(script("prefer"), (self._keys("numbers"),), args))
+
+    async def notice(self, notices: Sequence[Notice]) -> int:
+        """Pass on news of templates, qualities and accounts; how many were new."""
+        args: list[Argument] = [self._keys.prefix, self._kept_ms]
+        for notice in notices:
+            args += [notice.field, notice.waba, notice.at_s, notice.raw]
+        return int(await self._line.call(script("notice"), (self._keys("updates"),), args))
+
+    async def keep_aside(self, unreadable: Sequence[Unreadable]) -> int:
+        """Keep what could not be read for a person; how many there are."""
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        rows = [json.dumps({"at": at, "reason": u.reason, "raw": u.raw[:_ASIDE_BYTES]}) for u in unreadable]
+        gap = "1" if any(u.is_receipt for u in unreadable) else "0"
+        keys = (self._keys("unreadable"), self._keys("door"))
+        return int(await self._line.call(script("aside"), keys, (ASIDE_MOST, gap, *rows)))
+
+
+def _arguments(receipt: Receipt) -> tuple[Argument, ...]:
+    after_s = failed.retry_after_s(receipt.code) if receipt.status == "failed" else None
+    return (
+        receipt.key, receipt.claim, receipt.wamid, receipt.status, receipt.number, receipt.waba, receipt.recipient,
+        receipt.error, "" if after_s is None else round(after_s * US), receipt.pricing,
+    )  # fmt: skip

@@ -1,0 +1,129 @@
+-- What Meta says later of messages it accepted: sent, delivered, read, played, failed. A receipt proves an acceptance
+-- whose answer was lost; states only move forward, and the same receipt again changes nothing.
+--
+-- KEYS  1 sending
+-- ARGV  1 prefix  2 terms (JSON, as for settle), then 10 a receipt: key ('' if another program sent it), claim, wamid,
+--       status, number, WABA, recipient ('' if unknown), error, when a failed one may be tried again (µs from now, or ''
+--       for never), pricing (JSON or '')
+-- Returns one word a receipt: what the message is now, 'duplicate' (accepted twice), 'foreign' (no message of ours), or
+--         '' (nothing new)
+
+local RANK = {accepted = 1, sent = 2, delivered = 3, read = 4, played = 5}
+local BIT = {sent = 1, delivered = 2, read = 4, played = 8, failed = 16}
+local OTHER = 32                    -- a status that Meta may invent
+local SAME_KEPT = 90 * 86400 * 1000 -- ms that two names of one recipient are remembered
+local WITNESS_KEPT = 86400 * 1000
+
+redis.call('ZREM', KEYS[1], '')
+local prefix, terms, now = ARGV[1], cjson.decode(ARGV[2]), clock()
+
+-- The latest claim of each number, and of each of its templates, that a receipt has come for: absence of another's is
+-- judged by it.
+local witnesses = {}
+local function witness(message, receipt)
+  if message.claim ~= receipt.claim or not message.claimed then return end -- of an earlier claim we know no time
+  local seen = witnesses[message.number] or {}
+  for _, name in ipairs({'', message.template or ''}) do
+    seen[name] = math.max(seen[name] or 0, num(message.claimed, 0))
+  end
+  witnesses[message.number] = seen
+end
+
+-- Meta may know a recipient by another phone than the one we sent to, as in Brazil and Mexico: who opts out by the one is
+-- not written to by the other.
+local function remember_same(message, receipt)
+  local phone = receipt.recipient
+  if phone:sub(1, 1) ~= '+' or not message.to or message.to:sub(1, 1) ~= '+' or phone == message.to then return end
+  redis.call('SET', prefix .. 'same:' .. phone, message.to, 'PX', SAME_KEPT)
+  for _, category in ipairs({'marketing', 'utility', 'authentication', 'service'}) do
+    local list = prefix .. 'suppressed:' .. receipt.waba .. ':' .. category
+    local row = redis.call('HGET', list, phone)
+    if row then redis.call('HSETNX', list, message.to, row) end
+  end
+end
+
+-- Back to its lane with its next claim number; what is heard of claims up to this one is no news from now on.
+local function again(receipt, message)
+  local claim, due = math.max(num(message.claim, 0), num(receipt.claim, 0)), now + receipt.after
+  local first = message.wamid
+  message.failed, message.claim, message.error = int(claim), int(claim), receipt.error
+  message.wamid, message.cause, message.claimed, message.receipts, message.unproven = nil, nil, nil, nil, nil
+  redis.call('DEL', prefix .. 'msg:' .. receipt.key)
+  local record = {'HSET', prefix .. 'msg:' .. receipt.key}
+  for _, name in ipairs(FIELDS) do
+    if message[name] then
+      record[#record + 1] = name
+      record[#record + 1] = message[name]
+    end
+  end
+  redis.call(unpack(record))
+  redis.call('PERSIST', prefix .. 'body:' .. receipt.key)
+  redis.call('PERSIST', prefix .. 'extra:' .. receipt.key)
+  queue(prefix, receipt.key, message, due)
+  wake(prefix, message.number, due, now)
+  message.wamid = first
+  tell(prefix, 'retry', receipt.key, message, now, terms)
+  return 'queued'
+end
+
+local function may_go_again(receipt, message)
+  local tries = terms.tries[message.priority + 1]
+  return receipt.after and num(message.expires, 0) > now + receipt.after
+    and (tries == 0 or num(message.attempts, 0) < tries)
+    and redis.call('EXISTS', prefix .. 'body:' .. receipt.key) == 1
+end
+
+local function fail(receipt, message)
+  if may_go_again(receipt, message) then return again(receipt, message) end
+  message.cause, message.error = 'failed', receipt.error
+  settle(prefix, receipt.key, message, 'dead', now, terms)
+  return 'dead'
+end
+
+local function apply(receipt)
+  local message = receipt.key ~= '' and read(prefix, receipt.key)
+  if not message or message.broken or message.number ~= receipt.number then
+    tell(prefix, receipt.status, '', {number = receipt.number, wamid = receipt.wamid, error = receipt.error}, now, terms,
+      receipt.pricing)
+    return 'foreign'
+  end
+  if num(message.failed, 0) >= num(receipt.claim, 0) then return '' end
+  witness(message, receipt)
+  remember_same(message, receipt)
+  if not message.wamid then
+    accept(prefix, receipt.key, message, receipt.wamid, receipt.claim, now, terms)
+  elseif message.wamid ~= receipt.wamid then
+    return accept_again(prefix, receipt.key, message, receipt.wamid, now, terms) and 'duplicate' or ''
+  end
+  local bit, known = BIT[receipt.status] or OTHER, num(message.receipts, 0)
+  if math.floor(known / bit) % 2 == 1 then return '' end
+  message.receipts = int(known + bit)
+  local error = message.error
+  message.error = receipt.error
+  tell(prefix, receipt.status, receipt.key, message, now, terms, receipt.pricing)
+  message.error = error
+  local rank, stands = RANK[receipt.status], RANK[message.state]
+  if receipt.status == 'failed' and stands and stands < RANK.delivered then return fail(receipt, message) end
+  if rank and stands and rank > stands then message.state = receipt.status end
+  if rank and rank >= RANK.delivered then
+    message.expires = nil
+    redis.call('DEL', prefix .. 'body:' .. receipt.key)
+  end
+  redis.call('SET', prefix .. 'msg:' .. receipt.key, packed(message), 'KEEPTTL')
+  return message.state
+end
+
+local words = {}
+for at = 3, #ARGV, 10 do
+  words[#words + 1] = apply({key = ARGV[at], claim = ARGV[at + 1], wamid = ARGV[at + 2], status = ARGV[at + 3],
+    number = ARGV[at + 4], waba = ARGV[at + 5], recipient = ARGV[at + 6], error = ARGV[at + 7],
+    after = tonumber(ARGV[at + 8]), pricing = ARGV[at + 9]})
+end
+for number, seen in pairs(witnesses) do
+  local name = prefix .. 'witness:' .. number
+  for template, claimed in pairs(seen) do
+    if claimed > num(redis.call('HGET', name, template), 0) then redis.call('HSET', name, template, int(claimed)) end
+  end
+  redis.call('PEXPIRE', name, WITNESS_KEPT)
+end
+return words
