@@ -112,7 +112,7 @@ local lists = {}
 local function wants_none(message)
   local list = prefix .. 'suppressed:' .. ARGV[14] .. ':' .. (message.category or '')
   if lists[list] == nil then lists[list] = redis.call('EXISTS', list) == 1 end
-  return lists[list] and message.to and redis.call('HGET', list, message.to)
+  return lists[list] and message.to and try('HGET', list, message.to)
 end
 
 local function put_aside(key, message, lane)

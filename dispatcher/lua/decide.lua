@@ -17,9 +17,10 @@ local prefix, terms, now = ARGV[1], cjson.decode(ARGV[2]), clock()
 local most = tonumber(ARGV[3])
 local absent, unproven, held, cancelled, later = 0, 0, 0, 0, 0
 
-local door = redis.call('HMGET', KEYS[2], 'gap', 'seen')
+local door = try('HMGET', KEYS[2], 'gap', 'seen') or {}
 local gap, seen = num(door[1]), num(door[2], 0)
-local oldest = redis.call('XRANGE', KEYS[3], '-', '+', 'COUNT', 1)[1]
+local webhooks = try('XRANGE', KEYS[3], '-', '+', 'COUNT', 1)
+local oldest = webhooks and webhooks[1]
 local stored = oldest and num(oldest[1]:match('^%d+'), 0) * 1000
 
 -- Which condition does not hold, in words for people; nil if no receipt means not accepted.
@@ -27,12 +28,13 @@ local function doubt(message, at, since, window)
   if not gap then return 'no webhook door' end
   if seen < now - ARGV[4] then return 'webhook door is shut' end
   if gap >= num(message.claimed, 0) then return 'webhook door had a gap' end
-  if stored and stored <= at then return 'webhooks not worked off' end
+  if not webhooks or stored and stored <= at then return 'webhooks not worked off' end
   local template = message.template or ''
-  if template ~= '' and num(redis.call('HGET', KEYS[4], template), 0) > now - HELD_MATTERS then
+  local held_at = try('HGET', KEYS[4], template)
+  if template ~= '' and (held_at == nil or num(held_at, 0) > now - HELD_MATTERS) then
     return 'template held back by Meta'
   end
-  local witness = num(redis.call('HGET', prefix .. 'witness:' .. message.number, template), 0)
+  local witness = num(try('HGET', prefix .. 'witness:' .. message.number, template), 0)
   if witness < since + window / 2 then return 'no receipt of a later message' end
 end
 

@@ -37,7 +37,7 @@ local function remember_same(message, receipt)
   redis.call('SET', prefix .. 'same:' .. phone, message.to, 'PX', SAME_KEPT)
   for _, category in ipairs({'marketing', 'utility', 'authentication', 'service'}) do
     local list = prefix .. 'suppressed:' .. receipt.waba .. ':' .. category
-    local row = redis.call('HGET', list, phone)
+    local row = try('HGET', list, phone)
     if row then redis.call('HSETNX', list, message.to, row) end
   end
 end
@@ -122,7 +122,7 @@ end
 for number, seen in pairs(witnesses) do
   local name = prefix .. 'witness:' .. number
   for template, claimed in pairs(seen) do
-    if claimed > num(redis.call('HGET', name, template), 0) then redis.call('HSET', name, template, int(claimed)) end
+    if claimed > num(try('HGET', name, template), 0) then redis.pcall('HSET', name, template, int(claimed)) end
   end
   redis.call('PEXPIRE', name, WITNESS_KEPT)
 end

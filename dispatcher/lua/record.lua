@@ -39,6 +39,13 @@ local function num(value, default)
   return default
 end
 
+-- A reply, or nil where the key is not what it should be: a repair by hand may have left anything.
+local function try(...)
+  local reply = redis.pcall(...)
+  if type(reply) == 'table' and reply.err then return nil end
+  return reply
+end
+
 local function unpacked(text)
   local message, at = {}, 1
   for value in (text .. '\t'):gmatch('([^\t]*)\t') do

@@ -317,3 +317,13 @@ async def test_a_claim_that_ended_late_still_wins(cell: Cell) -> None:
     assert await cell.settle(claimed, "accepted", "wamid.1") == "accepted"
     assert await cell.sets_of("k1") == set()
     assert unpacked((await cell.redis.get(cell.keys("msg:k1"))).decode())["state"] == "accepted"
+
+
+@pytest.mark.parametrize("name", ["door", "webhooks", "held", f"witness:{NUMBER}"])
+async def test_what_is_not_what_it_should_be_proves_nothing_and_stops_nothing(cell: Cell, name: str) -> None:
+    await uncertain(cell, content=template("shipped"))
+    await all_conditions(cell, template="shipped")
+    await cell.redis.delete(cell.keys(name))
+    await cell.redis.set(cell.keys(name), "junk")
+    found = await decided(cell)
+    assert (found.absent, found.held) == (0, 0)

@@ -10,6 +10,7 @@ from dispatcher import Dispatcher, errors
 from dispatcher.lanes.connection import connect
 from dispatcher.lanes.registry import Registered
 from dispatcher.message import Priority
+from dispatcher.webhooks.updates import Inbound, Notice, Preference, Unreadable
 from tests.lanes.cell import HOUR_US, NUMBER, OTHER, OWNER, TOKEN, WABA, Cell, keys_of, message, text
 from tests.servers import OwnServer, old_server_path
 
@@ -161,3 +162,31 @@ async def test_a_server_that_fills_up_refuses_campaigns_first_and_codes_last(
 
 async def test_a_server_without_a_limit_is_never_full(cell: Cell) -> None:
     assert [await cell.producing.is_full_for(priority) for priority in Priority] == [False] * 3
+
+
+@pytest.mark.parametrize("beyond", [False, True], ids=["full", "beyond"])
+async def test_what_webhooks_bring_is_worked_off_in_a_full_server(cell: Cell, beyond: bool) -> None:
+    claimed = {entry.key: entry for entry in cell.handed_out}
+    await cell.settle(claimed["sent"], "accepted", "wamid.1")
+    await cell.settle(claimed["released"], "accepted", "wamid.2")
+    await cell.settle(claimed["unsure"], "uncertain")
+    now = await cell.now()
+    since = now - 60_000_000
+    await cell.redis.hset(cell.keys("msg:unsure"), mapping={"since": since, "claimed": since - 1_000_000})
+    await cell.redis.zadd(cell.keys("uncertain"), {"unsure": now})
+    await cell.redis.hset(cell.keys("door"), mapping={"gap": 1, "seen": now + HOUR_US})
+    await cell.redis.hset(cell.keys(f"witness:{NUMBER}"), "", now)
+    await fill(cell.redis, beyond)
+
+    assert await cell.receipt("sent", "delivered") == "delivered"
+    assert await cell.receipt("released", "failed", wamid="wamid.2", code=131000) == "queued"
+    assert await cell.receipt("lapsing") == "sent"
+    assert await cell.receipt("unknown") == "foreign"
+    assert (await cell.serving.tend(OWNER)).absent == 1
+    assert await cell.state("unsure") == "queued"
+    person = ("+15551234567", NUMBER, WABA)
+    stop = Preference(*person, category="marketing", stops=True, at_s=1, reason="STOP")
+    assert await cell.receiving.prefer([stop]) == 1
+    assert await cell.receiving.inbound([Inbound("wamid.in", *person, 1, "text", "hello", "{}")]) == 1
+    assert await cell.receiving.notice([Notice("account_update", WABA, 1, "{}")]) == 1
+    assert await cell.receiving.keep_aside([Unreadable("no JSON", "x", is_receipt=True)]) == 1

@@ -232,8 +232,8 @@ class Lanes(RuleBasedStateMachine):
     @rule(name=newer_names, number=numbers, to=recipients, data=st.data())
     def replace(self, name: str, number: str, to: str, data: st.DataObject) -> None:
         """Something newer instead of any message there is, whatever has become of it."""
-        under_way = [each for each, kept in self.kept.items() if kept.state in {"sending", "uncertain"}]
-        older = data.draw(names | st.sampled_from([*under_way, *self.kept, "unknown"]))
+        live = [each for each, kept in self.kept.items() if kept.parked or kept.state in {"sending", "uncertain"}]
+        older = data.draw(names | st.sampled_from(live or ["unknown"]))
         self.enqueue([described(name, number, 0, 0, to, older)])
 
     @rule(name=names, data=st.data())
