@@ -4,5 +4,6 @@ from dispatcher.simulator.faults import Faults
 from dispatcher.simulator.rules import Rule
 from dispatcher.simulator.server import Simulator
 from dispatcher.simulator.settings import Number, SimulatorSettings
+from dispatcher.simulator.webhooks.settings import WebhookSettings
 
-__all__ = ["Faults", "Number", "Rule", "Simulator", "SimulatorSettings"]
+__all__ = ["Faults", "Number", "Rule", "Simulator", "SimulatorSettings", "WebhookSettings"]

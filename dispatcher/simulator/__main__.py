@@ -3,12 +3,13 @@
 import argparse
 from pathlib import Path
 
-from dispatcher.simulator.faults import Faults
+from dispatcher.simulator import flags
 from dispatcher.simulator.run import run
 from dispatcher.simulator.settings import DEFAULT_RATE, Number, SimulatorSettings
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser_of_flags() -> argparse.ArgumentParser:
+    """The flags."""
     parser = argparse.ArgumentParser(prog="python -m dispatcher.simulator", description="A stand-in for the Cloud API.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one (default)")
@@ -20,6 +21,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--limit-status", type=int, choices=(400, 429), default=400, help="status of limit errors")
     parser.add_argument("--pair-limit", action="store_true", help="one message in 6 s to a recipient, burst 45")
     parser.add_argument("--fault", action="append", default=[], metavar="NAME=CHANCE", help="repeatable")
+    parser.add_argument("--webhook", action="append", default=[], metavar="NAME=VALUE", help="repeatable")
+    parser.add_argument("--held-template", action="append", default=[], metavar="NAME", help="repeatable")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--ledger", type=Path, metavar="FILE", help="where the last report goes, else standard output")
     return parser
@@ -29,10 +32,8 @@ def settings_of(arguments: argparse.Namespace) -> SimulatorSettings:
     """What the flags say.
 
     Raises:
-        ValueError: A value is out of its range.
-        TypeError: There is no such fault.
+        ValueError: A value is out of its range, or there is no such fault or webhook setting.
     """
-    chances = {name: float(chance) for name, _, chance in (fault.partition("=") for fault in arguments.fault)}
     return SimulatorSettings(
         numbers={number: Number() for number in arguments.number},
         token=arguments.token,
@@ -43,17 +44,19 @@ def settings_of(arguments: argparse.Namespace) -> SimulatorSettings:
         jitter_ms=arguments.jitter_ms,
         limit_status=arguments.limit_status,
         has_pair_limit=arguments.pair_limit,
-        faults=Faults(seed=arguments.seed, **chances),
+        held_templates=frozenset(arguments.held_template),
+        faults=flags.faults(arguments.fault, arguments.seed),
+        webhooks=flags.webhooks(arguments.webhook),
     )
 
 
 def main() -> None:
     """Read the flags and serve."""
-    parser = _parser()
+    parser = parser_of_flags()
     arguments = parser.parse_args()
     try:
         settings = settings_of(arguments)
-    except (ValueError, TypeError) as exc:
+    except ValueError as exc:
         parser.error(str(exc))
     try:
         run(settings, arguments.ledger)

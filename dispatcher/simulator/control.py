@@ -1,13 +1,17 @@
-"""The control API over HTTP, for those outside the process: rules, faults, numbers, latency, the door, the ledger."""
+"""The control API over HTTP, for those outside: rules, faults, numbers, latency, the door, webhooks, the ledger."""
 
+import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from dispatcher.simulator import answers
 from dispatcher.simulator.faults import Faults
+from dispatcher.simulator.orders import fields
 from dispatcher.simulator.rules import Rule
 from dispatcher.simulator.settings import Number
+from dispatcher.simulator.webhooks.desk import Desk, Route
 
 if TYPE_CHECKING:
     from dispatcher.simulator.protocol import Request
@@ -19,14 +23,17 @@ FAULT_FIELDS = get_type_hints(Faults)
 NUMBER_FIELDS = {"id": str, **get_type_hints(Number)}
 LATENCY_FIELDS = {"latency_ms": float, "jitter_ms": float}
 REFUSE_FIELDS = {"seconds": float}
+REFUSALS = (ValueError, TypeError, KeyError)
 
 
 class Control:
-    """Answers at once, and never counts in the ledger. A wrong order changes nothing and gets a 400 that says why."""
+    """Never counts in the ledger. A wrong order changes nothing and gets a 400 that says why."""
 
     def __init__(self, simulator: "Simulator") -> None:
         self._simulator = simulator
-        self._routes: dict[tuple[bytes, bytes], Callable[[Any], object]] = {
+        # Orders that take their time: verifying a URL, waiting for webhooks.
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._routes: dict[tuple[bytes, bytes], Route] = {
             (b"POST", b"/_control/rules"): self._add_rules,
             (b"DELETE", b"/_control/rules"): self._clear_rules,
             (b"POST", b"/_control/faults"): self._set_faults,
@@ -37,22 +44,36 @@ class Control:
             (b"GET", b"/_ledger"): self._report,
             (b"GET", b"/_ledger/requests"): self._requests,
             (b"DELETE", b"/_ledger"): self._reset,
+            **Desk(simulator.webhooks).routes,
         }
 
     def handle(self, request: "Request") -> None:
         """Do what is ordered."""
         route = self._routes.get((request.method, request.target))
-        status: int
-        result: object
         if route is None:
-            status, result = 404, {"error": f"no such control: {request.method!r} {request.target!r}"}
+            _reply(request, 404, {"error": f"no such control: {request.method!r} {request.target!r}"})
+            return
+        try:
+            result = route(json.loads(request.body) if request.body else {})
+        except REFUSALS as exc:
+            _refuse(request, exc)
+            return
+        if isawaitable(result):
+            task = asyncio.get_running_loop().create_task(_reply_later(request, result))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         else:
-            status, result = _perform(route, request.body)
-        body = json.dumps(result).encode()
-        request.answer(answers.head(status, len(body)), body)
+            _reply(request, 200, result)
+
+    async def stop(self) -> None:
+        """Answer nothing any more."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _add_rules(self, order: Any) -> object:
-        rules = [Rule(**_fields(one, RULE_FIELDS)) for one in (order if isinstance(order, list) else [order])]
+        rules = [Rule(**fields(one, RULE_FIELDS)) for one in (order if isinstance(order, list) else [order])]
         for rule in rules:
             self._simulator.rules.add(rule)
         return {"rules": len(self._simulator.rules)}
@@ -62,7 +83,7 @@ class Control:
         return {"rules": 0}
 
     def _set_faults(self, order: Any) -> object:
-        self._simulator.faults = Faults(**_fields(order, FAULT_FIELDS))
+        self._simulator.faults = Faults(**fields(order, FAULT_FIELDS))
         return {"faults": self._simulator.faults.chances()}
 
     def _clear_faults(self, _order: Any) -> object:
@@ -70,18 +91,18 @@ class Control:
         return {"faults": {}}
 
     def _add_number(self, order: Any) -> object:
-        values = _fields(order, NUMBER_FIELDS)
+        values = fields(order, NUMBER_FIELDS)
         number = values.pop("id")
         self._simulator.add_number(number, Number(**values))
         return {"number": number}
 
     def _set_latency(self, order: Any) -> object:
-        values = _fields(order, LATENCY_FIELDS)
+        values = fields(order, LATENCY_FIELDS)
         self._simulator.set_latency(**{"latency_ms": 0.0, **values})
         return values
 
     def _refuse(self, order: Any) -> object:
-        seconds = _fields(order, REFUSE_FIELDS)["seconds"]
+        seconds = fields(order, REFUSE_FIELDS)["seconds"]
         self._simulator.refuse_soon(seconds)
         return {"seconds": seconds}
 
@@ -96,22 +117,17 @@ class Control:
         return {"requests": 0}
 
 
-def _perform(route: Callable[[Any], object], body: bytes) -> tuple[int, object]:
+async def _reply_later(request: "Request", result: Awaitable[object]) -> None:
     try:
-        return 200, route(json.loads(body) if body else {})
-    except (ValueError, TypeError, KeyError) as exc:
-        return 400, {"error": f"{type(exc).__name__}: {exc}"}
+        _reply(request, 200, await result)
+    except REFUSALS as exc:
+        _refuse(request, exc)
 
 
-def _fields(order: Any, known: Mapping[str, Any]) -> dict[str, Any]:
-    if not isinstance(order, dict):
-        raise TypeError("an object is wanted")
-    values: dict[str, Any] = {}
-    for name, value in order.items():
-        if name not in known:
-            raise ValueError(f"unknown field {name!r}; known are {sorted(known)}")
-        is_whole = isinstance(value, int) and not isinstance(value, bool)
-        values[name] = float(value) if is_whole and not isinstance(value, known[name]) else value
-        if not isinstance(values[name], known[name]):
-            raise TypeError(f"{name} is {known[name]}, not {value!r}")
-    return values
+def _refuse(request: "Request", exc: Exception) -> None:
+    _reply(request, 400, {"error": f"{type(exc).__name__}: {exc}"})
+
+
+def _reply(request: "Request", status: int, result: object) -> None:
+    body = json.dumps(result).encode()
+    request.answer(answers.head(status, len(body)), body)

@@ -7,6 +7,8 @@ from dispatcher.simulator.faults import Dice, Effect, Fault
 # Nothing with a status was sent.
 NO_STATUS = 0
 NO_CODE = -1
+# Accepted, but kept back until the quality of its template is known.
+HELD = "held_for_quality_assessment"
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from dispatcher.simulator.book import Book
 from dispatcher.simulator.decision import Decision
 from dispatcher.simulator.faults import KINDS
 from dispatcher.simulator.post import Post
+from dispatcher.simulator.webhooks.tally import Tally
 
 MOST_NAMED = 100
 NOT_ACCEPTED = 0
@@ -27,6 +28,7 @@ class Ledger:
         self._run = secrets.token_hex(8).upper()
         self._accepted_before = 0
         self._open: Counter[str] = Counter()
+        self.webhooks = Tally()
         self._start()
 
     def _start(self) -> None:
@@ -55,6 +57,7 @@ class Ledger:
     def reset(self) -> None:
         """Begin a new ledger. Wamids go on, and what is open stays open."""
         self._accepted_before += self.accepted
+        self.webhooks.reset()
         self._start()
 
     def __len__(self) -> int:
@@ -166,5 +169,6 @@ class Ledger:
             "by_code": dict(self._by_code),
             "by_outcome": dict(self._by_outcome),
             "faults": {name: count for name, count in self._by_outcome.items() if name in KINDS},
+            "webhooks": self.webhooks.report(),
             "numbers": {number: book.report(self.started_ns) for number, book in self._books.items()},
         }

@@ -15,6 +15,7 @@ from dispatcher.simulator.protocol import Request
 from dispatcher.simulator.rules import Rule, Rules
 from dispatcher.simulator.senders import Numbers, Sender
 from dispatcher.simulator.settings import SimulatorSettings
+from dispatcher.simulator.webhooks.office import Webhooks
 from dispatcher.simulator.window import PairLimit
 
 PATH = re.compile(rb"/v[0-9]+\.[0-9]+/([^/?]+)/messages(?:\?.*)?")
@@ -39,10 +40,13 @@ class Latency:
 class Messages:
     """Takes POSTs of messages. What is refused for the number's rate does not count towards it; all else does."""
 
-    def __init__(self, settings: SimulatorSettings, ledger: Ledger, door: Door) -> None:
+    def __init__(
+        self, settings: SimulatorSettings, numbers: Numbers, ledger: Ledger, webhooks: Webhooks, door: Door
+    ) -> None:
         self.settings = settings
+        self.numbers = numbers
         self.ledger = ledger
-        self.numbers = Numbers(settings)
+        self.webhooks = webhooks
         self.rules = Rules()
         self.dice = Dice(settings.faults)
         self.latency = Latency(settings.latency_ms, settings.jitter_ms, settings.faults.seed)
@@ -61,6 +65,8 @@ class Messages:
         sender = self.numbers.find(number)
         made = self._judge(post, sender, _token_of(request))
         wamid = self.ledger.file(post, made, None if sender is None else sender.window.rate)
+        if made.is_accepted:
+            self.webhooks.accepted(post, wamid, is_held=made.message_status == decision.HELD)
         if made.effect is Effect.HANG:
             return
         body = answers.body_of(made, post, wamid)
@@ -80,6 +86,8 @@ class Messages:
         if not sender.window.admits(post.arrived_ns):
             return Decision("over_limit", self.settings.limit_status, RATE_LIMIT)
         made = self._judge_content(post, fault)
+        if made.is_accepted and self.webhooks.holds(post.template):
+            made.message_status = decision.HELD
         if made.code == RATE_LIMIT:
             sender.window.take_back()
         return made

@@ -19,7 +19,9 @@ class Post:
     arrived_ns: int
     to: str = ""
     is_user_id: bool = False
+    kind: str = ""
     template: str = ""
+    callback_data: str = ""
     key: str = ""
     claim: int = NO_CLAIM
     problem: Malformed | None = None
@@ -53,8 +55,11 @@ def _note(post: Post, document: object) -> None:
     post.is_user_id = "recipient" in document
     to = document.get("recipient" if post.is_user_id else "to")
     post.to = to if isinstance(to, str) else ""
+    kind = document.get("type")
+    post.kind = kind if isinstance(kind, str) else ""
     data = document.get("biz_opaque_callback_data")
     if isinstance(data, str):
+        post.callback_data = data
         post.key, post.claim = file_under(data)
     template = document.get("template")
     name = template.get("name") if is_object(template) else None

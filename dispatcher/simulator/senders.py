@@ -14,12 +14,14 @@ NO_SUCH_OBJECT = 33
 class Sender:
     """One number with its token and its window."""
 
-    __slots__ = ("latency_ms", "token", "window")
+    __slots__ = ("display_phone_number", "latency_ms", "token", "waba_id", "window")
 
-    def __init__(self, token: str | None, rate: float, latency_ms: float | None) -> None:
-        self.token = token
+    def __init__(self, rate: float) -> None:
         self.window = Window(rate)
-        self.latency_ms = latency_ms
+        self.token: str | None = None
+        self.latency_ms: float | None = None
+        self.waba_id: str | None = None
+        self.display_phone_number: str | None = None
 
 
 class Numbers:
@@ -34,21 +36,22 @@ class Numbers:
 
     def add(self, number: str, value: Number) -> None:
         """A new number, or new values for a known one, whose window goes on."""
-        token = self._settings.token if value.token is None else value.token
         rate = self._settings.rate if value.rate is None else value.rate
-        known = self._senders.get(number)
-        if known is None:
-            self._senders[number] = Sender(token, rate, value.latency_ms)
-            return
-        known.token, known.latency_ms = token, value.latency_ms
-        known.window.retune(rate)
+        sender = self._senders.get(number)
+        if sender is None:
+            sender = self._senders[number] = Sender(rate)
+        else:
+            sender.window.retune(rate)
+        sender.token = self._settings.token if value.token is None else value.token
+        sender.latency_ms = value.latency_ms
+        sender.waba_id, sender.display_phone_number = value.waba_id, value.display_phone_number
 
     def find(self, number: str) -> Sender | None:
         """The sender with this id."""
         sender = self._senders.get(number)
         if sender is None and self._takes_any:
-            sender = self._senders[number] = Sender(self._settings.token, self._settings.rate, None)
-        return sender
+            self.add(number, Number())
+        return self._senders.get(number)
 
     def refuse(self, number: str, sender: Sender | None, token: str | None) -> Decision | None:
         """Why this token may not use this number, if so. `token` is None if there is none, "" if it is broken."""

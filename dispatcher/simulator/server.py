@@ -14,7 +14,9 @@ from dispatcher.simulator.ledger import Ledger
 from dispatcher.simulator.messages import PATH, Messages
 from dispatcher.simulator.protocol import Request
 from dispatcher.simulator.rules import Rules
+from dispatcher.simulator.senders import Numbers
 from dispatcher.simulator.settings import Number, SimulatorSettings
+from dispatcher.simulator.webhooks.office import Webhooks
 
 UNKNOWN_PATH = 2500
 UNSUPPORTED = 100
@@ -29,7 +31,11 @@ class Simulator:
         self.settings = settings or SimulatorSettings()
         self.ledger = Ledger(keep_bodies=self.settings.keep_bodies)
         self._door = Door(self, self.settings.host, self.settings.port)
-        self._messages = Messages(self.settings, self.ledger, self._door)
+        numbers = Numbers(self.settings)
+        self.webhooks = Webhooks(self.settings.webhooks, numbers, self.ledger.webhooks)
+        for template in self.settings.held_templates:
+            self.webhooks.hold(template)
+        self._messages = Messages(self.settings, numbers, self.ledger, self.webhooks, self._door)
         self._control = Control(self)
 
     @property
@@ -83,6 +89,7 @@ class Simulator:
             OSError: The port is taken.
         """
         await self._door.open()
+        self.webhooks.start()
 
     async def stop(self) -> None:
         """Listen no more, give the answers that are due, and cut off what hangs."""
@@ -90,6 +97,8 @@ class Simulator:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._messages.is_idle.wait(), LONGEST_STOP_S)
         await self._door.close()
+        await self._control.stop()
+        await self.webhooks.stop()
 
     async def stop_listening(self) -> None:
         """Refuse connects from now on; connections are closed as soon as what they asked is answered."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dispatcher.simulator.faults import Faults
+from dispatcher.simulator.webhooks.settings import WebhookSettings
 from dispatcher.simulator.window import shape
 
 DEFAULT_RATE = 80.0
@@ -20,6 +21,8 @@ class Number:
     token: str | None = None
     rate: float | None = None
     latency_ms: float | None = None
+    waba_id: str | None = None
+    display_phone_number: str | None = None
 
     def __post_init__(self) -> None:
         if self.rate is not None:
@@ -32,7 +35,8 @@ class SimulatorSettings:
 
     `token` None accepts any bearer token. `limit_status` is the status of limit errors, 400 or 429. Answers come after
     `latency_ms` and up to `jitter_ms` more. `template_status` is the `message_status` of accepted templates, None for
-    none. `keep_bodies` keeps every request's body in the ledger.
+    none. Messages of `held_templates` are answered `held_for_quality_assessment` and have no statuses until they are
+    released. `webhooks` says where statuses go. `keep_bodies` keeps every request's body in the ledger.
 
     Raises:
         ValueError: A value is out of its range.
@@ -48,7 +52,9 @@ class SimulatorSettings:
     limit_status: int = 400
     has_pair_limit: bool = False
     template_status: str | None = "accepted"
+    held_templates: frozenset[str] = frozenset()
     faults: Faults = field(default_factory=Faults)
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     keep_bodies: bool = False
 
     def __post_init__(self) -> None:

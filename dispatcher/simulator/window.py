@@ -41,6 +41,10 @@ class Window:
         admitted.append(at_ns)
         return True
 
+    def charge(self, at_ns: int) -> None:
+        """An arrival that nobody can refuse takes its place, even in a full window."""
+        self._admitted.append(max(at_ns, self._admitted[-1]) if self._admitted else at_ns)
+
     def take_back(self) -> None:
         """Forget the last admitted arrival: it was refused for its rate after all."""
         self._admitted.pop()

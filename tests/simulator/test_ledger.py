@@ -9,6 +9,7 @@ from dispatcher.simulator import Number, Rule, Simulator
 from dispatcher.simulator.decision import Decision, accept
 from dispatcher.simulator.ledger import Ledger
 from dispatcher.simulator.post import Post
+from dispatcher.simulator.webhooks.tally import Tally
 from tests.simulator.wire import NUMBER, PATH, Wire, raw, text_to
 
 MS = 1_000_000
@@ -39,6 +40,7 @@ def test_a_report_counts_what_was_filed() -> None:
         "by_code": {"130429": 1},
         "by_outcome": {"accepted": 3, "over_limit": 1, "hang_before": 1},
         "faults": {"hang_before": 1},
+        "webhooks": Tally().report(),
         "numbers": {
             "1": {
                 "rate": 4.0,

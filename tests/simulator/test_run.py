@@ -43,7 +43,15 @@ def test_without_a_file_the_report_goes_to_standard_output() -> None:
 
 
 @pytest.mark.parametrize(
-    "flags", [["--rate", "0"], ["--fault", "unheard-of=1"], ["--fault", "html=2"], ["--fault", "html"]]
+    "flags",
+    [
+        ["--rate", "0"],
+        ["--fault", "unheard-of=1"],
+        ["--fault", "html=2"],
+        ["--fault", "html"],
+        ["--webhook", "url"],
+        ["--webhook", "url=ftp://x"],
+    ],
 )
 def test_wrong_flags_are_wrong_usage(flags: list[str]) -> None:
     done = subprocess.run([*COMMAND, *flags], capture_output=True, text=True, timeout=20, check=False)
@@ -55,7 +63,7 @@ def test_wrong_flags_are_wrong_usage(flags: list[str]) -> None:
 def test_the_simulator_shares_no_code_with_what_it_judges() -> None:
     allowed = sys.stdlib_module_names | {"httptools", "uvloop"}
     foreign = set()
-    for path in Path(str(dispatcher.simulator.__file__)).parent.glob("*.py"):
+    for path in Path(str(dispatcher.simulator.__file__)).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = []
             if isinstance(node, ast.Import):

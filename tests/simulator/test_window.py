@@ -107,3 +107,11 @@ def test_pairs_that_owe_nothing_are_forgotten() -> None:
     for place in range(50):
         assert pairs.admits("1", str(place), place * 6_000 * MS)
     assert len(pairs._paid_at_ns) <= 11
+
+
+def test_what_nobody_can_refuse_takes_its_place_in_a_full_window() -> None:
+    window = Window(2)
+    for at_ms in (0, 500, 900):
+        window.charge(at_ms * MS)
+    assert not window.admits(1200 * MS)
+    assert window.admits(1500 * MS)
