@@ -154,7 +154,8 @@ local function settle(prefix, key, message, state, now, terms)
     redis.call('ZADD', prefix .. 'dead', int(now), key)
   end
   message.state, message.settled = state, int(now)
-  if body_kept == 0 or state ~= 'accepted' then message.expires = nil end -- it cannot go back to its lane
+  -- what cannot go back to its lane needs none
+  if body_kept == 0 or state ~= 'accepted' or message.cancel then message.expires = nil end
   redis.call('SET', prefix .. 'msg:' .. key, packed(message), 'PX', kept)
   if body_kept > 0 then
     redis.call('PEXPIRE', prefix .. 'body:' .. key, body_kept)

@@ -138,6 +138,7 @@ end
 -- A living worker has it in flight, but Redis was rolled back to before the claim.
 local function fly(entry, message)
   if message.state ~= 'queued' or (message.claim or 0) - entry.claim > 0 then return '' end
+  if num(message.failed, 0) - entry.claim >= 0 then return '' end
   leave(prefix, entry.key, message)
   redis.call('HDEL', prefix .. 'msg:' .. entry.key, 'parked')
   redis.call('HSET', prefix .. 'msg:' .. entry.key, 'state', 'sending', 'claim', entry.claim)

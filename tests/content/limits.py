@@ -3,11 +3,26 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-MEDIA = {"link": "https://example.com/a"}
-BODY = {"text": "Choose"}
-TEXT_HEADER = {"type": "text", "text": "Offers"}
-
-Json = dict[str, Any]
+from tests.content.samples import (
+    MEDIA,
+    Json,
+    buttons,
+    card,
+    carousel,
+    cta_url,
+    flow,
+    interactive,
+    list_of,
+    message,
+    parameter,
+    product_list,
+    products,
+    quick_reply,
+    reply,
+    row,
+    template,
+    voice_call,
+)
 
 
 class Limit(NamedTuple):
@@ -18,73 +33,6 @@ class Limit(NamedTuple):
     most: int
     make: Callable[[int], Json]
     unit: str = "characters"
-
-
-def message(kind: str, value: Any) -> Json:
-    return {"type": kind, kind: value}
-
-
-def interactive(kind: str, action: Json, **around: Any) -> Json:
-    return message("interactive", {"type": kind, "body": BODY, "action": action} | around)
-
-
-def reply(id_: str = "yes", title: str = "Yes") -> Json:
-    return {"type": "reply", "reply": {"id": id_, "title": title}}
-
-
-def buttons(*given: Json, **around: Any) -> Json:
-    return interactive("button", {"buttons": list(given or [reply()])}, **around)
-
-
-def row(**fields: str) -> Json:
-    return {"id": "1", "title": "Apple"} | fields
-
-
-def list_of(*sections: Json, **around: Any) -> Json:
-    return interactive("list", {"button": "Open", "sections": list(sections)}, **around)
-
-
-def cta_url(display_text: str) -> Json:
-    return {"name": "cta_url", "parameters": {"display_text": display_text, "url": "https://example.com"}}
-
-
-def flow(**fields: Any) -> Json:
-    parameters = {"flow_message_version": "3", "flow_id": "1", "flow_cta": "Open"} | fields
-    return interactive("flow", {"name": "flow", "parameters": parameters})
-
-
-def products(count: int) -> list[Json]:
-    return [{"product_retailer_id": str(index)} for index in range(count)]
-
-
-def product_list(*sections: Json, **around: Any) -> Json:
-    action = {"catalog_id": "1", "sections": list(sections)}
-    return interactive("product_list", action, **({"header": TEXT_HEADER} | around))
-
-
-def card(index: int = 0, **fields: Any) -> Json:
-    return {"card_index": index, "header": message("image", MEDIA), "action": cta_url("Open")} | fields
-
-
-def carousel(*cards: Json) -> Json:
-    return interactive("carousel", {"cards": list(cards)})
-
-
-def quick_reply(index: int, **fields: str) -> Json:
-    button = {"type": "quick_reply", "quick_reply": {"id": "1", "title": "Yes"} | fields}
-    return card(index, action={"buttons": [button]})
-
-
-def voice_call(**parameters: Any) -> Json:
-    return interactive("voice_call", {"name": "voice_call", "parameters": parameters})
-
-
-def template(*components: Json, name: str = "shipped") -> Json:
-    return message("template", {"name": name, "language": {"code": "en_US"}, "components": list(components)})
-
-
-def parameter(kind: str, value: Any) -> Json:
-    return template({"type": "body", "parameters": [message(kind, value)]})
 
 
 def titled(count: int, rows: str, inner: list[Json]) -> list[Json]:

@@ -2,7 +2,7 @@ import inspect
 import json
 import pickle
 import re
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -51,23 +51,13 @@ from dispatcher.content import (
     Video,
 )
 from dispatcher.message import Message, body
-from tests.content.limits import Json
+from tests.content.samples import LINK, OFFER_ENDS_AT, Json, interactive, reply, template
 
 DOCS = Path(__file__).parents[2] / "docs" / "content.md"
-LINK = "https://example.com/a"
 
 
 def text(value: str) -> Json:
     return {"type": "text", "text": value}
-
-
-def interactive(kind: str, action: Json, **around: Any) -> Json:
-    return {"type": "interactive", "interactive": {"type": kind, "action": action} | around}
-
-
-def template(*components: Json) -> Json:
-    parts = {"components": list(components)} if components else {}
-    return {"type": "template", "template": {"name": "shipped", "language": {"code": "en_US"}} | parts}
 
 
 def button(sub_type: str, index: str, kind: str, value: Any) -> Json:
@@ -156,21 +146,18 @@ def test_a_plain_kind_is_built_as_meta_documents_it(built: Content, expected: Js
     assert built == expected
 
 
-BODY = {"text": "Choose"}
-YES = {"type": "reply", "reply": {"id": "yes", "title": "Yes"}}
 SKUS = {"product_items": [{"product_retailer_id": "sku-1"}, {"product_retailer_id": "sku-2"}]}
 
 
 @pytest.mark.parametrize(
     ("built", "expected"),
     [
-        (Buttons("Choose", [("yes", "Yes")]), interactive("button", {"buttons": [YES]}, body=BODY)),
+        (Buttons("Choose", [("yes", "Yes")]), interactive("button", {"buttons": [reply()]})),
         (
             Buttons("Choose", [("yes", "Yes")], header="Now", footer="Later", reply_to="wamid.1"),
             interactive(
                 "button",
-                {"buttons": [YES]},
-                body=BODY,
+                {"buttons": [reply()]},
                 header={"type": "text", "text": "Now"},
                 footer={"text": "Later"},
             )
@@ -178,7 +165,7 @@ SKUS = {"product_items": [{"product_retailer_id": "sku-1"}, {"product_retailer_i
         ),
         (
             Buttons("Choose", [("yes", "Yes")], header=Image(link=LINK)),
-            interactive("button", {"buttons": [YES]}, body=BODY, header={"type": "image", "image": {"link": LINK}}),
+            interactive("button", {"buttons": [reply()]}, header={"type": "image", "image": {"link": LINK}}),
         ),
         (
             List("Choose", "Open", rows=[("1", "Apple"), ("2", "Pear", "Green")]),
@@ -190,7 +177,6 @@ SKUS = {"product_items": [{"product_retailer_id": "sku-1"}, {"product_retailer_i
                         {"rows": [{"id": "1", "title": "Apple"}, {"id": "2", "title": "Pear", "description": "Green"}]}
                     ],
                 },
-                body=BODY,
             ),
         ),
         (
@@ -204,24 +190,21 @@ SKUS = {"product_items": [{"product_retailer_id": "sku-1"}, {"product_retailer_i
                         {"title": "Other", "rows": [{"id": "2", "title": "Bread"}]},
                     ],
                 },
-                body=BODY,
             ),
         ),
         (
             CtaUrl("Choose", "Open", LINK),
-            interactive("cta_url", {"name": "cta_url", "parameters": {"display_text": "Open", "url": LINK}}, body=BODY),
+            interactive("cta_url", {"name": "cta_url", "parameters": {"display_text": "Open", "url": LINK}}),
         ),
         (
             LocationRequest("Choose", reply_to="wamid.1"),
-            interactive("location_request_message", {"name": "send_location"}, body=BODY)
-            | {"context": {"message_id": "wamid.1"}},
+            interactive("location_request_message", {"name": "send_location"}) | {"context": {"message_id": "wamid.1"}},
         ),
         (
             Flow("Choose", "Open", flow_id="1"),
             interactive(
                 "flow",
                 {"name": "flow", "parameters": {"flow_message_version": "3", "flow_id": "1", "flow_cta": "Open"}},
-                body=BODY,
             ),
         ),
         (
@@ -240,13 +223,12 @@ SKUS = {"product_items": [{"product_retailer_id": "sku-1"}, {"product_retailer_i
                         "flow_action_payload": {"screen": "START", "data": {"a": 1}},
                     },
                 },
-                body=BODY,
             ),
         ),
-        (Product("1", "sku-1"), interactive("product", {"catalog_id": "1", "product_retailer_id": "sku-1"})),
+        (Product("1", "sku-1"), interactive("product", {"catalog_id": "1", "product_retailer_id": "sku-1"}, body=None)),
         (
             Product("1", "sku-1", body="Choose"),
-            interactive("product", {"catalog_id": "1", "product_retailer_id": "sku-1"}, body=BODY),
+            interactive("product", {"catalog_id": "1", "product_retailer_id": "sku-1"}),
         ),
         (
             ProductList("Offers", "Choose", catalog_id="1", sections={"": ["sku-1", "sku-2"]}),
@@ -254,16 +236,14 @@ SKUS = {"product_items": [{"product_retailer_id": "sku-1"}, {"product_retailer_i
                 "product_list",
                 {"catalog_id": "1", "sections": [SKUS]},
                 header={"type": "text", "text": "Offers"},
-                body=BODY,
             ),
         ),
-        (Catalog("Choose"), interactive("catalog_message", {"name": "catalog_message"}, body=BODY)),
+        (Catalog("Choose"), interactive("catalog_message", {"name": "catalog_message"})),
         (
             Catalog("Choose", thumbnail="sku-1"),
             interactive(
                 "catalog_message",
                 {"name": "catalog_message", "parameters": {"thumbnail_product_retailer_id": "sku-1"}},
-                body=BODY,
             ),
         ),
         (
@@ -282,7 +262,6 @@ SKUS = {"product_items": [{"product_retailer_id": "sku-1"}, {"product_retailer_i
                         for index in range(2)
                     ]
                 },
-                body=BODY,
             ),
         ),
         (
@@ -302,7 +281,6 @@ SKUS = {"product_items": [{"product_retailer_id": "sku-1"}, {"product_retailer_i
                         for index in range(2)
                     ]
                 },
-                body=BODY,
             ),
         ),
         (
@@ -319,7 +297,6 @@ SKUS = {"product_items": [{"product_retailer_id": "sku-1"}, {"product_retailer_i
                         for index in range(2)
                     ]
                 },
-                body=BODY,
             ),
         ),
     ],
@@ -399,7 +376,7 @@ def test_an_interactive_message_is_built_as_meta_documents_it(built: Content, ex
                 "shipped",
                 "en_US",
                 body="Ann",
-                components=[LimitedTimeOffer(datetime(2026, 11, 22, tzinfo=UTC))],
+                components=[LimitedTimeOffer(OFFER_ENDS_AT)],
                 cards=[TemplateCard(header=Image(id="1"), body="Apple", buttons=[UrlButton("1")]), TemplateCard()],
             ),
             template(

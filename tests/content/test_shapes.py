@@ -4,7 +4,7 @@ import pytest
 
 from dispatcher import content as contents
 from dispatcher.content import ContentError
-from tests.content.limits import (
+from tests.content.samples import (
     BODY,
     MEDIA,
     Json,

@@ -27,6 +27,23 @@ async def in_flight(cell: Cell, count: int) -> None:
     await eventually(enough, 15)
 
 
+async def nothing_waits(cell: Cell, within_s: float) -> None:
+    """Until every message is settled or uncertain."""
+
+    async def none() -> bool:
+        counts = [await cell.redis.zcard(f"{cell.prefix}{name}") for name in (f"lane:{OTP}:2", "sending")]
+        return counts == [0, 0]
+
+    await eventually(none, within_s)
+
+
+async def says(log: Path, event: str) -> None:
+    async def said() -> bool:
+        return event in log.read_text()
+
+    await eventually(said, 10)
+
+
 async def states(cell: Cell, keys: list[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for key in keys:
@@ -83,18 +100,9 @@ async def test_sigkill_loses_nothing_and_doubles_nothing(cell: Cell) -> None:
         killed_at = time.monotonic()
         posted = len(cell.posts())
         await killed.ended(within_s=5)
-
-        async def goes_on() -> bool:
-            return len(cell.posts()) > posted + 20
-
-        await eventually(goes_on, 12)
+        await in_flight(cell, posted + 21)
         assert time.monotonic() - killed_at < 10
-
-        async def all_settled_or_uncertain() -> bool:
-            counts = [await cell.redis.zcard(f"{cell.prefix}{name}") for name in (f"lane:{OTP}:2", "sending")]
-            return counts == [0, 0]
-
-        await eventually(all_settled_or_uncertain, 20)
+        await nothing_waits(cell, within_s=20)
     found = await states(cell, keys)
     # what was in flight when the process died is uncertain, visible, and not posted again
     assert set(found) == {"accepted", "uncertain"}
@@ -114,12 +122,7 @@ async def test_a_worker_stopped_beyond_its_leases_and_continued_doubles_nothing(
         owner.send(signal.SIGSTOP)
         await asyncio.sleep(6)
         owner.send(signal.SIGCONT)
-
-        async def all_settled_or_uncertain() -> bool:
-            counts = [await cell.redis.zcard(f"{cell.prefix}{name}") for name in (f"lane:{OTP}:2", "sending")]
-            return counts == [0, 0]
-
-        await eventually(all_settled_or_uncertain, 30)
+        await nothing_waits(cell, within_s=30)
     report = cell.simulator.ledger.report()
     assert report["accepted_twice"]["count"] == 0  # type: ignore[index]
     assert report["overlapping"]["count"] == 0  # type: ignore[index]
@@ -184,11 +187,7 @@ async def test_a_worker_that_never_reached_redis_ends_at_once(cell: Cell, own_se
     with log.open("wb") as out:
         process = subprocess.Popen([sys.executable, "-m", "dispatcher", "worker"], env=environ, stderr=out)
     try:
-
-        async def waits() -> bool:
-            return "redis.lost" in log.read_text()
-
-        await eventually(waits, 10)
+        await says(log, "redis.lost")
         process.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(process.wait, 3) == 0
     finally:
@@ -202,10 +201,6 @@ async def test_a_worker_that_lost_redis_and_has_nothing_to_say_ends_at_once(
     server = own_server()
     async with open_cell(server.url, tmp_path, simulator, **SHORT) as opened, workers(opened, 1) as (worker,):
         await asyncio.to_thread(server.kill)
-
-        async def lost() -> bool:
-            return "redis.lost" in worker.log.read_text()
-
-        await eventually(lost, 10)
+        await says(worker.log, "redis.lost")
         worker.send(signal.SIGTERM)
         assert await worker.ended(within_s=5) == 0

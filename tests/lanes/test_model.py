@@ -50,6 +50,7 @@ SCOPES = (
     f"template:{WABA}:shipped", "campaign:spring",
 )  # fmt: skip
 OUTCOMES = ("accepted", "retry", "snooze", "release", "release", "release", "reject", "uncertain", "flying")
+FORWARD = ("accepted", "sent", "delivered", "read", "played")
 WHYS = (("throttled", ""), ("credential", "another token"), ("credential", TOKEN))
 TRIES = (0, 9, 9)
 CELLS = itertools.count(1)
@@ -75,7 +76,7 @@ SETS = [
 ]  # fmt: skip
 
 names = st.integers(0, 19).map("k{:02}".format)
-newer_names = st.integers(20, 39).map("k{:02}".format)
+newer_names = st.integers(20, 29).map("k{:02}".format)
 recipients = st.sampled_from((TO, TO, TO, "+15551230001"))
 numbers = st.sampled_from((NUMBER, NUMBER, OTHER))
 processes = st.sampled_from(PROCESSES)
@@ -120,6 +121,8 @@ class Kept:
     has_body: bool = True
     postponed: bool = False
     wamids: list[str] = field(default_factory=list)
+    heard: set[str] = field(default_factory=set)
+    failed: int = 0
 
     @property
     def number(self) -> str:
@@ -229,11 +232,13 @@ class Lanes(RuleBasedStateMachine):
                 same = (known.message.content, known.message.to) == (each.content, each.to)
                 assert (entry.word, entry.state) == ("duplicate" if same else "conflict", known.state)
 
-    @rule(name=newer_names, number=numbers, to=recipients, data=st.data())
-    def replace(self, name: str, number: str, to: str, data: st.DataObject) -> None:
-        """Something newer instead of any message there is, whatever has become of it."""
-        live = [each for each, kept in self.kept.items() if kept.parked or kept.state in {"sending", "uncertain"}]
-        older = data.draw(names | st.sampled_from(live or ["unknown"]))
+    @rule(name=newer_names, number=numbers, data=st.data())
+    def replace(self, name: str, number: str, data: st.DataObject) -> None:
+        """Something newer instead of what is parked, under way or uncertain; what waits in a lane, `enqueue` replaces."""
+        parked = [each for each, kept in self.kept.items() if kept.parked]
+        under_way = [each for each, kept in self.kept.items() if kept.state in {"sending", "uncertain"}]
+        older = data.draw(st.sampled_from(parked or under_way or ["unknown"]))
+        to = self.kept[older].message.to if older in self.kept else TO
         self.enqueue([described(name, number, 0, 0, to, older)])
 
     @rule(name=names, data=st.data())
@@ -413,6 +418,21 @@ class Lanes(RuleBasedStateMachine):
         for number in mine:
             self.owners[number] = None
 
+    # webhooks
+
+    @precondition(lambda self: self.handed)
+    @rule(data=st.data(), status=st.sampled_from((*FORWARD[1:], "failed", "failed")), passes=st.booleans())
+    def receipt(self, data: st.DataObject, status: str, passes: bool) -> None:
+        """Of any claim there ever was, in any order, again and again."""
+        handed = data.draw(st.sampled_from(self.handed))
+        wamid = f"wamid.{data.draw(st.integers(1, 2))}"
+        code = 131000 if passes else 131026
+        key, claim = handed.claimed.key, handed.claimed.claim
+        found = self.run(
+            self.cell.receipt(key, status, claim, wamid=wamid, number=handed.number, code=code, error=f"{code} a test")
+        )
+        assert found == self.expect_receipt(key, claim, wamid, status, passes)
+
     # operators
 
     @rule(scope=scopes, action=st.sampled_from(("hold", "hold", "hold", "cancel")), name=names)
@@ -551,7 +571,7 @@ class Lanes(RuleBasedStateMachine):
         if entry.outcome == "accepted":
             return self.expect_accepted(entry, kept)
         if entry.outcome == "flying":
-            if kept.state != "queued" or kept.claim > entry.message.claim:
+            if kept.state != "queued" or kept.claim > entry.message.claim or kept.failed >= entry.message.claim:
                 return ""
             kept.state, kept.parked, kept.postponed = "sending", "", False
             return "sending"
@@ -575,6 +595,8 @@ class Lanes(RuleBasedStateMachine):
         return kept.state
 
     def expect_accepted(self, entry: Settlement, kept: Kept) -> str:
+        if kept.failed >= entry.message.claim:
+            return ""
         if str(entry.value) in kept.wamids:
             return ""
         kept.wamids.append(str(entry.value))
@@ -599,6 +621,43 @@ class Lanes(RuleBasedStateMachine):
         elif entry.gate == "open":
             gate.streak = gate.doubts = 0
             gate.blocked = False
+
+    def expect_receipt(self, key: str, claim: int, wamid: str, status: str, passes: bool) -> str:
+        kept = self.kept[key]
+        if kept.failed >= claim:
+            return ""
+        if not kept.wamids:
+            kept.attempts += kept.state == "sending" and kept.claim == claim
+            self.end(key, "accepted")
+            kept.wamids.append(wamid)
+        elif wamid not in kept.wamids:
+            kept.wamids.append(wamid)
+            self.told.append(("duplicate", key))
+            return "duplicate"
+        elif wamid != kept.wamids[0]:
+            return ""
+        if status in kept.heard:
+            return ""
+        kept.heard.add(status)
+        self.told.append((status, key))
+        if status == "failed" and kept.state in {"accepted", "sent"}:
+            self.fail(key, passes)
+        elif status in FORWARD and kept.state in FORWARD:
+            kept.state = max(kept.state, status, key=FORWARD.index)
+            kept.has_body = kept.has_body and status == "sent"
+        return kept.state
+
+    def fail(self, key: str, passes: bool) -> None:
+        kept = self.kept[key]
+        may_go = kept.has_body and not kept.expired and not kept.cancelled
+        if not passes or not may_go or 0 < TRIES[kept.lane] <= kept.attempts:
+            self.end(key, "dead")
+            return
+        kept.state, kept.failed, kept.wamids, kept.heard = "queued", kept.claim, [], set()
+        kept.postponed = False
+        kept.place = self.run(self.cell.score(f"lane:{kept.number}:{kept.lane}", key)) or 0
+        assert kept.place > kept.due
+        self.told.append(("retry", key))
 
     def read_places(self, before: int, after: int, entries: Iterable[Settlement]) -> None:
         """What was put back stands at its own place, or as much later as was said."""
