@@ -1,20 +1,18 @@
 """Processes: a worker is one of them, or a parent with several, which it starts, watches and passes signals on to."""
 
-import gc
 import os
-import resource
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 import structlog
 import uvloop
 
-from dispatcher import app, environment, logs
+from dispatcher import app, environment, host, logs
 from dispatcher.environment import PREFIX
 from dispatcher.numbersfile import NumbersFile
 from dispatcher.settings import Settings
@@ -23,7 +21,7 @@ _WATCH_EVERY_S = 0.1
 # A child that ends at once would otherwise be started again at once, for ever.
 _RESTART_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 _STEADY_S = 60.0
-_SOCKETS = 10_240  # the most that macOS grants
+_PROCESS_REFUSED = "process.refused"
 
 
 def work(settings: Settings, parent: int | None = None) -> None:
@@ -34,23 +32,17 @@ def work(settings: Settings, parent: int | None = None) -> None:
     """
     logs.set_up(settings.log_level, settings.log_format)
     numbers = NumbersFile.load(settings.numbers_file, environ=environment.read())
-    # What was made so far lives as long as the process: no collection need look at it. Young objects are looked at
-    # often, so that each pause stays well below the 15 ms of rate that a bucket holds.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(5_000, 20, 50)
-    _allow_sockets()
+    host.freeze()
+    host.allow_sockets()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
     uvloop.run(app.run(settings, numbers))
 
 
-def _allow_sockets() -> None:
-    """A POST in flight is a socket, and some systems allow only 256 unless asked for more."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _SOCKETS if hard == resource.RLIM_INFINITY else min(_SOCKETS, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+def log_refusal(problems: Sequence[str]) -> None:
+    """Log as JSON why a worker cannot start, or go on; its settings may be what is wrong."""
+    logs.set_up()
+    structlog.get_logger().error(_PROCESS_REFUSED, problems=list(problems))
 
 
 def _end_with(parent: int) -> None:
@@ -61,10 +53,11 @@ def _end_with(parent: int) -> None:
 
 
 class Parent:
-    """Runs `count` workers; worker i serves its metrics on the metrics port + i."""
+    """Runs `count` workers, with `flags` for each; worker i serves its metrics on the metrics port + i."""
 
-    def __init__(self, settings: Settings, count: int) -> None:
+    def __init__(self, settings: Settings, count: int, flags: Sequence[str] = ()) -> None:
         self._settings = settings
+        self._flags = flags
         self._children = [_Child(self._start_command(index)) for index in range(count)]
         self._signals: list[int] = []
         self._log = structlog.get_logger()
@@ -102,7 +95,7 @@ class Parent:
         environ = dict(os.environ)
         if port:
             environ[f"{PREFIX}METRICS_PORT"] = str(port + index)
-        command = [sys.executable, "-m", "dispatcher", "worker", "--child-of", str(os.getpid())]
+        command = [sys.executable, "-m", "dispatcher", "worker", "--child-of", str(os.getpid()), *self._flags]
         # a group of its own: Ctrl-C reaches the parent alone, which passes it on once
         return lambda: subprocess.Popen(command, env=environ, start_new_session=True)  # noqa: S603 - our own command
 

@@ -24,9 +24,10 @@ def cancel(key: Annotated[str, typer.Argument(help="The key of the message.")], 
         return await session.producing.cancel(key)
 
     word, state = ask(work)
-    if as_json:
-        write_json({"key": key, "result": word, "state": state or None})
+    answer = {"key": key, "result": word, "state": state or None}
     if word != "cancelled":
-        fail(_TOO_LATE[word].format(key=key, state=state))
-    if not as_json:
+        fail(_TOO_LATE[word].format(key=key, state=state), answer=answer)
+    if as_json:
+        write_json(answer)
+    else:
         print(f"{key} cancelled")

@@ -74,13 +74,14 @@ def resume(number: Named, as_json: Json = False) -> None:
 
     lifted, found = ask(work)
     name = found.name or found.id
-    if as_json:
-        write_json({"number": found.id, "resumed": lifted, "stops": found.stops})
+    answer = {"number": found.id, "resumed": lifted, "stops": found.stops}
     if found.stops:
         note(f"{name} is still held by {', '.join(found.stops)}: see `dispatcher stops list`")
     if not lifted:
-        fail(f"{name} was not paused")
-    if not as_json:
+        fail(f"{name} was not paused: `dispatcher numbers show {name}` says how it stands", answer=answer)
+    if as_json:
+        write_json(answer)
+    else:
         print(f"{name} resumed")
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Sequence
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, NoReturn
 
@@ -12,15 +13,22 @@ import typer
 REFUSED: Final = 1
 AWAY: Final = 3
 
-Json = Annotated[bool, typer.Option("--json", help="Write JSON for machines.")]
-"""The flag that every command with an answer has."""
-
 _WIDTH_OF_FILES: Final = 240
+_is_for_machines: ContextVar[bool] = ContextVar("is_for_machines", default=False)
+
+
+def _speak_to(machines: bool) -> bool:
+    _is_for_machines.set(machines)
+    return machines
+
+
+Json = Annotated[bool, typer.Option("--json", callback=_speak_to, help="Write JSON for machines.")]
+"""The flag that every command has; `fail` heeds it by itself."""
 
 
 def write_json(value: Any) -> None:
     """Write one JSON value; dataclasses become objects, times ISO 8601 in UTC."""
-    print(json.dumps(value, default=_plain))
+    print(json.dumps(value, default=_plain), flush=True)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -67,13 +75,32 @@ def shown(value: object) -> str:
 
 def note(text: str) -> None:
     """Say something that is no part of the answer."""
-    print(f"dispatcher: {text}", file=sys.stderr)
+    for line in text.splitlines():
+        print(f"dispatcher: {line}", file=sys.stderr)
 
 
-def fail(text: str, code: int = REFUSED) -> NoReturn:
-    """Say what is wrong and what to do next, and end the command."""
+def fail(
+    text: str,
+    code: int = REFUSED,
+    *,
+    ended: str = "refused",
+    field: str = "",
+    key: str | None = None,
+    answer: object = None,
+) -> NoReturn:
+    """Say what is wrong and what to do next, and end the command.
+
+    With --json the answer is written, if the command has one all the same, else `failure`.
+    """
+    if _is_for_machines.get():
+        write_json(failure(text, ended=ended, field=field, key=key) if answer is None else answer)
     note(text)
     raise typer.Exit(code)
+
+
+def failure(text: str, *, ended: str, field: str = "", key: str | None = None) -> dict[str, Any]:
+    """Return for machines what went wrong: a word for how it ended, the text for people, the field and key it names."""
+    return {"ended": ended, "error": text, "field": field, "key": key}
 
 
 def _plain(value: object) -> object:

@@ -52,7 +52,7 @@ def ask(work: Callable[[Session], Coroutine[Any, Any, _Answer]], *, publish: boo
         except errors.QueueUnavailable as exc:
             # the exit code is decided here, where it is known whom we asked
             found = trouble(exc, settings.redis_address)
-            fail(f"{found.text}{_next(exc)}", found.code)
+            fail(f"{found.text}{_next(exc)}", found.code, ended=found.word, key=exc.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +85,11 @@ def explained() -> Iterator[None]:
     try:
         yield
     except errors.SettingsError as exc:
-        fail("\ndispatcher: ".join(exc.problems))
+        fail("\n".join(exc.problems), ended="settings")
+    except errors.KeyConflict as exc:
+        fail(f"{exc}: send this one under another key", field=exc.field, key=exc.key)
     except errors.Refused as exc:
-        fail(str(exc))
+        fail(str(exc), field=exc.field, key=exc.key)
 
 
 def somebody() -> str:

@@ -38,7 +38,7 @@ def _show_message(key: str, *, as_json: bool) -> None:
 
     record = ask(work)
     if record is None:
-        fail(f"{key} is not known, or no longer: check the key and DISPATCHER_CELL")
+        fail(f"{key} is not known, or no longer: check the key and DISPATCHER_CELL", field="key", key=key)
     if as_json:
         write_json(record)
         return

@@ -111,13 +111,14 @@ def lift(scope: Scope, as_json: Json = False) -> None:
         return meant, lifted, [] if lifted else [stop.scope for stop in await session.stops.all()]
 
     meant, lifted, others = ask(work)
-    if as_json:
-        write_json({"scope": meant, "lifted": lifted})
+    answer = {"scope": meant, "lifted": lifted}
     if not lifted:
         near = difflib.get_close_matches(meant, others, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(others[:5]) or 'none at all'}"
-        fail(f"no stop for {meant}; {hint}")
-    if not as_json:
+        fail(f"no stop for {meant}; {hint}", answer=answer)
+    if as_json:
+        write_json(answer)
+    else:
         print(f"{meant} lifted")
 
 

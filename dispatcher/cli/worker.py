@@ -1,8 +1,15 @@
 """`dispatcher worker`: delivers what is queued."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Final
 
 import typer
+
+from dispatcher import errors
+from dispatcher.cli.output import REFUSED, Json, fail, failure, write_json
+
+_FOR_CHILDREN: Final = ("--json",)
 
 
 def work(
@@ -10,23 +17,54 @@ def work(
         int, typer.Option(min=1, max=256, help="How many processes; each but the first takes the next metrics port.")
     ] = 1,
     child_of: Annotated[int | None, typer.Option(hidden=True)] = None,
+    as_json: Json = False,
 ) -> None:
     """Deliver what is queued, until told to stop.
 
-    Logs go to standard error as DISPATCHER_LOG_FORMAT says. SIGTERM ends it without losing anything, SIGHUP reads the
-    numbers file again.
+    Logs go to standard error as DISPATCHER_LOG_FORMAT says, with --json as JSON lines alone.
+
+    SIGTERM ends it without losing anything, SIGHUP reads the numbers file again.
     """
+    with _explained(is_child=child_of is not None, as_json=as_json):
+        code = _work(processes, child_of, as_json=as_json)
+    trouble = f"a worker process ended with {code}: the log says why" if code else ""
+    if trouble and not as_json:
+        fail(trouble)
+    if as_json and child_of is None:
+        write_json(failure(trouble, ended="broken") if trouble else {"ended": "stopped"})
+    raise typer.Exit(REFUSED if trouble else 0)
+
+
+def _work(processes: int, child_of: int | None, *, as_json: bool) -> int:
     from dispatcher import environment, process
-    from dispatcher.cli.session import explained
     from dispatcher.numbersfile import NumbersFile
     from dispatcher.settings import Settings
 
-    with explained():
-        settings = Settings.load()
-        if processes == 1 or child_of is not None:
-            process.work(settings, parent=child_of)
-            return
-        # said here once, not by each child again and again
-        NumbersFile.load(settings.numbers_file, environ=environment.read())
-    if process.Parent(settings, processes).run():
-        raise typer.Exit(1)
+    settings = Settings.load()
+    if as_json:
+        settings = settings.model_copy(update={"log_format": "json"})
+    if processes == 1 or child_of is not None:
+        process.work(settings, parent=child_of)
+        return 0
+    # said here once, not by each child again and again
+    NumbersFile.load(settings.numbers_file, environ=environment.read())
+    return process.Parent(settings, processes, _FOR_CHILDREN if as_json else ()).run()
+
+
+@contextmanager
+def _explained(*, is_child: bool, as_json: bool) -> Iterator[None]:
+    """Say what is wrong with the settings; with --json in the log, and by the first process as the answer."""
+    from dispatcher import process
+    from dispatcher.cli.session import explained
+
+    if not as_json:
+        with explained():
+            yield
+        return
+    try:
+        yield
+    except errors.SettingsError as exc:
+        process.log_refusal(exc.problems)
+        if not is_child:
+            write_json(failure("\n".join(exc.problems), ended="settings"))
+        raise typer.Exit(REFUSED) from None
