@@ -20,6 +20,7 @@ SHORT: dict[str, Any] = {
     "message_lease_margin_s": 1.0,
     "redis_timeout_s": 1.0,
 }
+WINDOWS = ("uncertain_window_s", "uncertain_window_urgent_s")
 
 
 class WorkerProcess:
@@ -50,7 +51,7 @@ def environment(cell: Cell) -> dict[str, str]:
         "GRAPH_URL": settings.graph_url,
         "NUMBERS_FILE": str(cell.numbers_file),
         "METRICS_PORT": "0",
-        **{name.upper(): str(getattr(settings, name)) for name in SHORT},
+        **{name.upper(): str(getattr(settings, name)) for name in (*SHORT, *WINDOWS)},
     }
     clean = {name: value for name, value in os.environ.items() if not name.startswith("DISPATCHER_")}
     return clean | {f"DISPATCHER_{name}": value for name, value in given.items()}

@@ -1,0 +1,227 @@
+"""Thousands of messages through lost answers and bad webhooks: none is lost, and none sent twice without leave."""
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from dispatcher import logs
+from dispatcher.embedded import Server
+from dispatcher.simulator import Faults, Number, Rule, Simulator, SimulatorSettings
+from tests.cell import NAMES, OTP, SHOP, TOKEN, Cell, eventually
+from tests.cell import cell as open_cell
+from tests.crash.doors import door
+from tests.crash.workers import SHORT, workers
+
+RATE = 400.0
+MESSAGES = 10_000
+# Half of the answers that are lost belong to messages that were accepted.
+FAULTS = Faults(
+    seed=4, reset_after=0.02, close_after=0.02, half_body=0.01, reset_before=0.02, close_before=0.02, error_5xx=0.01
+)
+# Late, doubled, shuffled, and each status lost by itself in one of a hundred cases.
+WEBHOOKS: dict[str, Any] = {
+    "sent_ms": 50, "delivered_ms": 150, "read_ms": 300, "jitter_ms": 300, "is_shuffled": True, "duplicates": 0.05,
+    "lost_sent": 0.01, "lost_delivered": 0.01, "lost_read": 0.01, "seed": 4,
+}  # fmt: skip
+TIMES = {"uncertain_window_s": 3.0, "uncertain_window_urgent_s": 2.0}
+ACCEPTED = {"accepted", "sent", "delivered", "read"}
+TRICKLE_EVERY_S = 0.05
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    numbers = {number: Number(token=TOKEN, rate=RATE) for number in (OTP, SHOP)}
+    settings = SimulatorSettings(numbers=numbers, token="EAAGother", latency_ms=50, faults=FAULTS)
+    async with Simulator(settings).serving() as running:
+        yield running
+
+
+@pytest.fixture
+async def cell(server: Server, simulator: Simulator, tmp_path: Path) -> AsyncIterator[Cell]:
+    async with open_cell(server.url, tmp_path, simulator, rate=RATE, **{**SHORT, **TIMES}) as opened:
+        yield opened
+
+
+def messages(count: int) -> list[dict[str, Any]]:
+    """Most of them keep evidence as their policy, one of twenty is a code that may be sent again."""
+    return [
+        {
+            "number": (OTP, SHOP)[place % 2],
+            "to": f"+1555{place:07d}",
+            "key": f"{'code' if place % 20 == 0 else 'order'}-{place}",
+            "priority": "urgent" if place % 20 == 0 else "normal",
+            "content": {"type": "text", "text": {"body": f"message {place}"}},
+        }
+        for place in range(count)
+    ]
+
+
+@contextlib.asynccontextmanager
+async def trickle(cell: Cell) -> AsyncIterator[None]:
+    """Go on sending a little, as a living system does: silence proves something only beside what is heard."""
+
+    async def send() -> None:
+        for place in itertools.count():
+            number = (OTP, SHOP)[place % 2]
+            await cell.send(f"later-{place}", number=number, to=f"+1556{place:07d}")
+            await asyncio.sleep(TRICKLE_EVERY_S)
+
+    sending = asyncio.create_task(send())
+    try:
+        yield
+    finally:
+        sending.cancel()
+        await asyncio.wait([sending])
+
+
+async def states(cell: Cell, keys: list[str]) -> Counter[str]:
+    found = await asyncio.gather(*(cell.record(key) for key in keys))
+    return Counter(record.state for record in found)
+
+
+async def told(cell: Cell) -> list[dict[str, str]]:
+    return [{name.decode(): value.decode() for name, value in event.items()} for event in await cell.events()]
+
+
+async def test_ten_thousand_messages_through_lost_answers_and_bad_webhooks(cell: Cell) -> None:
+    given = messages(MESSAGES)
+    keys = [message["key"] for message in given]
+    async with door(cell, **WEBHOOKS), workers(cell, 2):
+        async for ticket in cell.client.send_many(given):
+            assert ticket.error is None
+        async with trickle(cell):
+            await eventually(lambda: all_resolved(cell), within_s=120)
+        await cell.simulator.webhooks.settled(10)
+        await eventually(lambda: all_worked_off(cell), within_s=10)
+    found = await states(cell, keys)
+    assert set(found) <= ACCEPTED, found
+
+    # the simulator's book, which knows nothing of ours
+    posts = [post for post in cell.posts() if str(post["key"]) in set(keys)]
+    taken = Counter(str(post["key"]) for post in posts if post["wamid"])
+    assert set(taken) == set(keys)
+    twice = {key for key, count in taken.items() if count > 1}
+    events = await told(cell)
+    unproven = {event["key"] for event in events if event["type"] == "resend" and event["cause"] == "unproven"}
+    named = {event["key"] for event in events if event["type"] == "duplicate"}
+    assert twice <= unproven, f"accepted twice without leave: {twice - unproven}"
+    assert named == twice
+    for key in named:
+        ids = {event["wamid"] for event in events if event["key"] == key and event["type"] == "duplicate"}
+        assert ids <= set(cell.simulator.ledger.accepted_wamids(key))
+    assert cell.simulator.ledger.report()["overlapping"] == {"count": 0, "keys": []}
+
+    # and it was no quiet day
+    by_type = Counter(event["type"] for event in events)
+    assert by_type["uncertain"] > MESSAGES / 20
+    assert sum(event["cause"] == "absence" for event in events if event["type"] == "resend") > MESSAGES / 50
+
+
+async def all_resolved(cell: Cell) -> bool | None:
+    """Nothing of ours waits, is under way or uncertain; what trickles does not matter."""
+    async with cell.redis.pipeline(transaction=False) as pipe:
+        for name in ("sending", "uncertain", *(f"lane:{number}:{lane}" for number in NAMES for lane in range(3))):
+            pipe.zrange(f"{cell.prefix}{name}", 0, -1)
+        left = [member for members in await pipe.execute() for member in members]
+    await asyncio.sleep(0.2)
+    return not any(not member.startswith(b"later-") for member in left) or None
+
+
+async def all_worked_off(cell: Cell) -> bool | None:
+    return not await cell.redis.xlen(f"{cell.prefix}webhooks") or None
+
+
+async def happened(cell: Cell, key: str, kind: str, within_s: float = 10) -> dict[str, str]:
+    """Wait until an event of a message was told."""
+
+    async def find() -> dict[str, str] | None:
+        return next((event for event in await told(cell) if (event["key"], event["type"]) == (key, kind)), None)
+
+    return await eventually(find, within_s)
+
+
+@pytest.fixture
+async def quiet(server: Server, simulator: Simulator, tmp_path: Path) -> AsyncIterator[Cell]:
+    """A simulator without faults of its own, and windows short enough to wait for eight of them."""
+    simulator.faults = Faults()
+    logs.set_up("ERROR")
+    times = {"uncertain_window_s": 0.8, "uncertain_window_urgent_s": 0.8}
+    async with open_cell(server.url, tmp_path, simulator, rate=RATE, **{**SHORT, **times}) as opened:
+        yield opened
+    structlog.reset_defaults()
+
+
+async def test_a_code_that_was_accepted_twice_is_named_with_both_ids(quiet: Cell) -> None:
+    quiet.simulator.rules.add(Rule(fault="close_after", number=OTP, count=1))
+    late_ms = 2_500  # later than the window of a code
+    async with door(quiet, sent_ms=late_ms, delivered_ms=late_ms, read_ms=late_ms):
+        await quiet.work()
+        await quiet.send("code-1", priority="urgent")
+        event = await happened(quiet, "code-1", "duplicate")
+    resend = next(event for event in await told(quiet) if event["type"] == "resend")
+    assert (resend["key"], resend["cause"]) == ("code-1", "unproven")
+    ids = quiet.simulator.ledger.accepted_wamids("code-1")
+    assert len(ids) == 2
+    assert {event["wamid"], event["cause"]} == set(ids)
+
+
+@pytest.mark.parametrize("fault", ["close_after", "half_body", "error_5xx_after", "hang_after"])
+async def test_a_receipt_resolves_a_send_whose_answer_was_lost(quiet: Cell, fault: str) -> None:
+    quiet.simulator.rules.add(Rule(fault=fault, number=OTP, count=1))
+    async with door(quiet, sent_ms=300, delivered_ms=400, read_ms=500):
+        await quiet.work()
+        await quiet.send("order-1")
+        found = await quiet.becomes("order-1", "read", within_s=10)
+    assert found.wamid == quiet.simulator.ledger.accepted_wamids("order-1")[0]
+    assert len(quiet.posts("order-1")) == 1
+    assert found.attempts == 1
+
+
+async def test_receipts_that_come_before_our_own_answer_change_nothing(quiet: Cell) -> None:
+    latency_s = 1.2
+    quiet.simulator.set_latency(latency_s * 1000)
+    async with door(quiet, sent_ms=0, delivered_ms=0, read_ms=0, batch_ms=0):
+        await quiet.work()
+        began_s = time.monotonic()
+        await quiet.send("order-1")
+        await quiet.becomes("order-1", "read")
+        assert time.monotonic() - began_s < latency_s
+        await quiet.end_all()  # once the answer has come
+        assert time.monotonic() - began_s > latency_s
+    assert (await quiet.record("order-1")).state == "read"
+    kinds = [event["type"] for event in await told(quiet)]
+    assert sorted(kinds) == ["accepted", "delivered", "read", "sent"]
+
+
+async def test_silence_proves_only_what_the_door_was_open_for(quiet: Cell) -> None:
+    """The door dies and comes back while a send is uncertain: it is held, not sent again."""
+    quiet.simulator.rules.add(Rule(fault="close_before", number=OTP, count=1))
+    async with door(quiet):
+        await quiet.work()
+        await quiet.send("order-1")
+        await quiet.becomes("order-1", "uncertain")
+    async with door(quiet, sent_ms=0, delivered_ms=0, read_ms=0), trickle(quiet):
+        found = await quiet.becomes("order-1", "dead", within_s=40)
+    assert (found.cause, found.error) == ("held", "webhook door had a gap")
+    assert len(quiet.posts("order-1")) == 1
+
+
+async def test_numbers_whose_webhooks_go_elsewhere_prove_nothing(quiet: Cell) -> None:
+    """The other number's receipts come; this one's never do."""
+    quiet.simulator.rules.add(Rule(fault="close_before", number=OTP, count=1))
+    async with door(quiet, lost_messages=1.0):
+        await quiet.work()
+        await quiet.send("order-1")
+        await quiet.becomes("order-1", "uncertain")
+        async with trickle(quiet):
+            found = await quiet.becomes("order-1", "dead", within_s=40)
+    assert (found.cause, found.error) == ("held", "no receipt of a later message")
+    assert len(quiet.posts("order-1")) == 1
