@@ -26,6 +26,8 @@ CLAIM_EVERY_S = 0.008
 # The rate leaves 25 ms for an uneven way to the wire. A process that stalled for longer than this takes a new turn for
 # each message that waited, or they would leave in one burst with the next ones.
 TURN_HOLDS_S = 0.015
+# So many POSTs begin before the event loop looks at its sockets again: a large batch must not hold up Redis's answers.
+POSTS_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,16 @@ class Means:
     recovery: Recovery
     roster: Roster
     clock: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What the messages of one claim have in common; `asked_at` is when it was first sent, by our clock."""
+
+    number: Number
+    credential: str
+    streak: int
+    asked_at: float
 
 
 class Witness(Protocol):
@@ -93,38 +105,46 @@ class Delivery:
             number = self._means.roster.get(number_id)
             if number is None:
                 break
-            pacer = self._pacer(number)
             batch, asked_at = await self._claim(number)
             next_at = max(asked_at + CLAIM_EVERY_S, self._means.clock() + batch.wait_s)
             self._witness.claimed(batch)
-            for message in batch.messages:
-                flight = Flight(message, number.id, batch.claimed_at_us)
-                if self._is_known(flight):
-                    continue
+            flights = [Flight(message, number.id, batch.claimed_at_us) for message in batch.messages]
+            unknown = [flight for flight in flights if not self._is_known(flight)]
+            for flight in unknown:
                 self._means.flights.depart(flight)
-                if self._may_post(asked_at):
-                    await pacer.turn()
-                flight.turn_at = self._means.clock()
-                self._start(self._deliver(number, flight, batch.streak, asked_at))
+            claim = _Claim(number, number.token_fingerprint, batch.streak, asked_at)
+            self._start(self._deliver_all(claim, unknown))  # meanwhile the next claim can be made
             if batch.state != "kept":
                 return
             await self._rest_until(next_at, number)
         await self._means.recovery.patiently(lambda: self._means.serving.release(self._owner, [number_id]))
 
-    async def _deliver(self, number: Number, flight: Flight, streak: int, asked_at: float) -> None:
+    async def _deliver_all(self, claim: _Claim, flights: list[Flight]) -> None:
+        """Begin to post a batch, in turns."""
+        pacer = self._pacer(claim.number)
+        for count, flight in enumerate(flights, 1):
+            if self._may_post(claim, self._means.clock()):
+                await pacer.turn()
+            flight.turn_at = self._means.clock()
+            self._start(self._deliver(claim, flight))
+            if count % POSTS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+    async def _deliver(self, claim: _Claim, flight: Flight) -> None:
         """Post one message and settle what came of it, or give it back."""
-        if self._may_post(asked_at) and self._means.clock() - flight.turn_at > TURN_HOLDS_S:
-            await self._pacer(number).turn()
-        if not self._may_post(asked_at):
+        started_at = self._means.clock()
+        if self._may_post(claim, started_at) and started_at - flight.turn_at > TURN_HOLDS_S:
+            await self._pacer(claim.number).turn()
+            started_at = self._means.clock()
+        if not self._may_post(claim, started_at):
             self._means.settler.put(released(flight))
             return
-        started_at = self._means.clock()
-        self._witness.departed(flight, started_at - asked_at)
-        reply = await self._post(number, flight)
-        verdict = judge(reply, streak=streak, rand=random.random())  # noqa: S311 - backoff is no secret
+        self._witness.departed(flight, started_at - claim.asked_at)
+        reply = await self._post(claim.number, flight)
+        verdict = judge(reply, streak=claim.streak, rand=random.random())  # noqa: S311 - backoff is no secret
         if isinstance(verdict.gate, Close) and verdict.gate.why is Why.CREDENTIAL:
             self._means.roster.distrust()
-        self._means.settler.put(settlement(flight, verdict, number.token_fingerprint))
+        self._means.settler.put(settlement(flight, verdict, claim.credential))
         self._witness.attempted(flight, verdict, self._means.clock() - started_at)
 
     async def _post(self, number: Number, flight: Flight) -> Reply:
@@ -176,11 +196,11 @@ class Delivery:
         if self._room(number).bulk < 1:
             await self._means.flights.movement(number.id, next_at - self._means.clock())
             await asyncio.sleep(CLAIM_EVERY_S)  # one place is free; more will be in a moment
-        else:
-            await asyncio.sleep(max(0.0, next_at - self._means.clock()))
+        elif (rest_s := next_at - self._means.clock()) > 0:
+            await asyncio.sleep(rest_s)
 
-    def _may_post(self, asked_at: float) -> bool:
-        return not self._stopping and self._means.clock() - asked_at < self._limits.claim_to_post_s
+    def _may_post(self, claim: _Claim, now: float) -> bool:
+        return not self._stopping and now - claim.asked_at < self._limits.claim_to_post_s
 
     def _pacer(self, number: Number) -> Pacer:
         pacer = self._pacers.get(number.id)

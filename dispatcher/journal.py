@@ -1,9 +1,11 @@
 """Writes down what happens, as events and metrics: the one witness of a process. Decides nothing."""
 
 import time
+from functools import lru_cache
 from typing import Any
 
 import structlog
+from prometheus_client import Counter
 
 from dispatcher import errors, logs
 from dispatcher.flights import Flight
@@ -36,6 +38,10 @@ class Journal:
         self._closed_at: dict[str, float] = {}
         self._lease_ends = metrics.uncertain.labels("lease")
         self._posts = {name: metrics.post.labels(name) for name in _OUTCOMES.values()}
+        self._ended = lru_cache(1000)(self._ended_as)  # to look for a labelled metric takes longer than to count
+        self._settled = lru_cache(metrics.settled.labels)
+        self._in_flight = 0
+        metrics.in_flight.set_function(lambda: self._in_flight)
 
     # deliveries
 
@@ -44,16 +50,18 @@ class Journal:
         self._metrics.claims.inc()
         for message in batch.messages:
             self._claimed[message.priority].inc()
-        for state, count in (("expired", batch.expired), ("cancelled", batch.cancelled)):
+        for state, count in (
+            ("expired", batch.expired), ("cancelled", batch.cancelled), ("suppressed", batch.suppressed),
+        ):  # fmt: skip
             if count:
-                self._metrics.settled.labels(state, NO_CAUSE).inc(count)
+                self._settled(state, NO_CAUSE).inc(count)
         if batch.lost:
-            self._metrics.settled.labels("dead", "lost").inc(batch.lost)
+            self._settled("dead", "lost").inc(batch.lost)
             self._log.error(logs.MESSAGE_DIED, cause="lost", count=batch.lost)
 
     def departed(self, flight: Flight, since_claim_s: float) -> None:
         """A POST begins."""
-        self._metrics.in_flight.inc()
+        self._in_flight += 1
         if flight.message.attempts == 0:
             waited_us = flight.claimed_at_us - flight.message.due_at_us
             self._waits[flight.message.priority].observe(max(0, waited_us) / US + since_claim_s)
@@ -61,13 +69,9 @@ class Journal:
     def attempted(self, flight: Flight, verdict: Verdict, took_s: float) -> None:
         """A POST has ended."""
         message, outcome = flight.message, _OUTCOMES[type(verdict.outcome)]
-        code = label(verdict.code)
-        self._metrics.in_flight.dec()
+        self._in_flight -= 1
         self._posts[outcome].observe(took_s)
-        if outcome == "snooze":
-            self._metrics.snoozes.labels(code).inc()
-        else:
-            self._metrics.attempts.labels(outcome, code).inc()
+        self._ended(outcome, verdict.code).inc()
         self._log.info(
             logs.ATTEMPT_ENDED,
             key=message.key,
@@ -83,6 +87,11 @@ class Journal:
         )
         if isinstance(verdict.gate, Close):
             self._closed(flight.number, verdict.gate, verdict.code, took_s)
+
+    def _ended_as(self, outcome: str, code: str) -> Counter:
+        if outcome == "snooze":
+            return self._metrics.snoozes.labels(label(code))
+        return self._metrics.attempts.labels(outcome, label(code))
 
     def _closed(self, number: str, change: Close, code: str, took_s: float) -> None:
         """Count a closing once: what was in flight when the gate closed closes it no further."""
@@ -109,10 +118,10 @@ class Journal:
             self._metrics.uncertain.labels("answer").inc()
         elif word == "dead":
             cause = _CAUSES[outcome]
-            self._metrics.settled.labels(word, cause).inc()
+            self._settled(word, cause).inc()
             self._log.warning(logs.MESSAGE_DIED, key=key, cause=cause, error=settlement.error)
         elif word in {"accepted", "cancelled"}:
-            self._metrics.settled.labels(word, NO_CAUSE).inc()
+            self._settled(word, NO_CAUSE).inc()
         elif word.startswith("broken"):
             self._log.error(logs.TASK_FAILED, task="settle", key=key, reason=word)
 
@@ -126,10 +135,13 @@ class Journal:
         """A step of upkeep was done."""
         for count, counter in (
             (tended.uncertain, self._lease_ends),
-            (tended.expired, self._metrics.settled.labels("expired", NO_CAUSE)),
-            (tended.lapsed, self._metrics.settled.labels("dead", "lapsed")),
-            (tended.held, self._metrics.settled.labels("dead", "held")),
-            (tended.lost, self._metrics.settled.labels("dead", "lost")),
+            (tended.expired, self._settled("expired", NO_CAUSE)),
+            (tended.lapsed, self._settled("dead", "lapsed")),
+            (tended.held, self._settled("dead", "held")),
+            (tended.lost, self._settled("dead", "lost")),
+            (tended.cancelled, self._settled("cancelled", NO_CAUSE)),
+            (tended.absent, self._metrics.resends.labels("absence")),
+            (tended.unproven, self._metrics.resends.labels("none")),
         ):
             if count:
                 counter.inc(count)

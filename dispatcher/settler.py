@@ -1,6 +1,7 @@
 """Settles outcomes in batches that form by themselves: what lands while a settle is under way goes out with the next.
 
-A lone message is settled at once. Knows nothing of why an outcome is what it is.
+A lone message is settled at once, and full batches do not wait for each other. Knows nothing of why an outcome is what
+it is.
 """
 
 import asyncio
@@ -10,6 +11,8 @@ from collections.abc import Callable
 from dispatcher import errors
 from dispatcher.flights import Flights
 from dispatcher.lanes.serving import SETTLED_A_CALL, Serving, Settlement
+
+CALLS_AT_ONCE = 3
 
 Heard = Callable[[Settlement, str], None]
 
@@ -23,24 +26,25 @@ class Settler:
         self._on_settled = on_settled
         self._on_trouble = on_trouble
         self._waiting: deque[Settlement] = deque()
-        self._task: asyncio.Task[None] | None = None
+        self._calls: set[asyncio.Task[None]] = set()
 
     def put(self, settlement: Settlement) -> None:
         """Take an outcome; it is settled as soon as Redis answers."""
         self._flights.land(settlement)
         self._waiting.append(settlement)
-        if self._task is None:
-            self._task = asyncio.create_task(self._settle_waiting())
+        is_full = len(self._waiting) >= SETTLED_A_CALL and len(self._calls) < CALLS_AT_ONCE
+        if is_full or not self._calls:
+            self._calls.add(asyncio.create_task(self._settle_waiting()))
 
     @property
     def is_busy(self) -> bool:
         """Whether anything that was put is not settled yet."""
-        return bool(self._waiting) or self._task is not None or self._flights.has_unsettled()
+        return bool(self._waiting or self._calls) or self._flights.has_unsettled()
 
     async def drain(self) -> None:
         """Wait until all that was put is settled or Redis has failed to answer."""
-        while self._task is not None:
-            await asyncio.wait([self._task])
+        while self._calls:
+            await asyncio.wait(self._calls)
 
     async def tell_again(self, lease_us: int) -> None:
         """Settle the last minute again and reclaim what is in flight, after Redis was away.
@@ -61,7 +65,8 @@ class Settler:
         except Exception:  # noqa: BLE001 - an outage, or a bug: what landed is remembered, and told again with the rest
             self._on_trouble()
         finally:
-            self._task = None
+            # here, not once the task is done: what is put in between would find a call that takes nothing any more
+            self._calls.discard(asyncio.current_task())  # type: ignore[arg-type]  # this is a task
 
     async def _settle(self, batch: list[Settlement]) -> None:
         try:

@@ -8,7 +8,7 @@ import platform
 import threading
 from functools import partial
 from importlib import metadata
-from typing import Final
+from typing import Final, Protocol
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import (
@@ -64,6 +64,9 @@ class Metrics:
         self.claimed_messages = counter("dispatcher_claimed_messages_total", "Messages claimed", ("lane",))
         self.settled = counter("dispatcher_settled_total", "Messages that became settled", ("state", "cause"))
         self.uncertain = counter("dispatcher_uncertain_total", "Sends whose answer was lost", ("cause",))
+        self.resends = counter(
+            "dispatcher_resends_total", "Uncertain messages that went back to their lane", ("proof",)
+        )
         self.duplicate_acceptances = counter(
             "dispatcher_duplicate_acceptances_total", "Messages that Meta accepted a second time"
         )
@@ -90,6 +93,12 @@ class Metrics:
         self.build_info.labels(version=_version(), python=platform.python_version()).set(1)
 
 
+class Registered(Protocol):
+    """Whatever has its metrics on a registry of its own."""
+
+    registry: CollectorRegistry
+
+
 class MetricsServer:
     """Serves one registry at `/metrics` from a thread of its own, until `close`."""
 
@@ -109,7 +118,7 @@ class MetricsServer:
         self._thread.join()
 
 
-def serve_metrics(metrics: Metrics, port: int, addr: str = "0.0.0.0") -> MetricsServer:  # noqa: S104 - for Prometheus
+def serve_metrics(metrics: Registered, port: int, addr: str = "0.0.0.0") -> MetricsServer:  # noqa: S104 - for Prometheus
     """Serve the metrics on `addr`; 0 lets the system choose the port, so whoever wants none does not call this.
 
     Raises:

@@ -96,6 +96,7 @@ class Line:
             while self._waiting:
                 calls, self._waiting = self._waiting[:_CALLS_A_PIPELINE], self._waiting[_CALLS_A_PIPELINE:]
                 await self._exchange(calls)
+                await asyncio.sleep(0)  # who was answered may ask again, and goes with the next
         finally:
             self._talking = None
 

@@ -1,5 +1,6 @@
 """What the journal writes: metrics with documented labels only, and one event an attempt."""
 
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
+from dispatcher import logs
 from dispatcher.flights import Flight
 from dispatcher.journal import Journal
 from dispatcher.lanes.serving import Batch, Claimed, Settlement, Tended
@@ -18,6 +20,7 @@ from dispatcher.telemetry import Metrics
 
 DOCS = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 ERROR = {"error": {"code": 132000, "message": "(#132000) Number of parameters does not match"}}
+TOKEN, PHONE = "EAAGm0PX4ZCpsBAKZCabcdefghij", "+15551234567"
 REPLIES: dict[str, Reply] = {
     "accepted": Answer(200, {"messages": [{"id": "wamid.1"}]}),
     "snooze": Answer(400, {"error": {"code": 130429, "message": "Rate limit hit"}}),
@@ -51,11 +54,13 @@ def documented(label: str) -> set[str]:
 
 def test_every_label_value_is_documented(metrics: Metrics) -> None:
     journal = Journal(metrics, "p")
-    journal.claimed(Batch("kept", 0, 0, 1, 1, 1, 1, 0, 0, [flight().message]))
+    journal.claimed(Batch("kept", 0, 0, 1, 1, 1, 1, 0, 1, [flight().message]))
     for reply in REPLIES.values():
         journal.departed(flight(), 0.001)
         journal.attempted(flight(), judge(reply, streak=0, rand=0.5), 0.1)
-    journal.tended(Tended(False, False, 1, 1, 1, 1))
+    journal.tended(Tended(False, False, 1, 1, 1, 1, 1, absent=3, unproven=2, cancelled=1))
+    assert metrics.registry.get_sample_value("dispatcher_resends_total", {"proof": "absence"}) == 3
+    assert metrics.registry.get_sample_value("dispatcher_resends_total", {"proof": "none"}) == 2
     for outcome, word in (("accepted", "accepted"), ("reject", "dead"), ("retry", "dead"), ("uncertain", "uncertain")):
         journal.settled(Settlement(flight().message, "106", 1, outcome), word)
     for reason in ("unreadable", "oversized", "misnamed", "refused"):
@@ -70,6 +75,7 @@ def test_every_label_value_is_documented(metrics: Metrics) -> None:
                     "reason",
                     "why",
                     "lane",
+                    "proof",
                 }:
                     assert value in documented(label), (sample.name, label, value)
 
@@ -94,6 +100,25 @@ def test_an_attempt_is_one_event_with_a_masked_recipient_and_no_body(metrics: Me
             "duration_ms": 123.4,
         }
     ]
+
+
+@pytest.mark.parametrize("code", [TOKEN, 132000, 10**8, -1, True, None, "132000", PHONE])
+@pytest.mark.parametrize("status", [200, 400, 599])
+def test_nothing_of_what_meta_or_a_producer_writes_reaches_the_log_unmasked(
+    metrics: Metrics, out: io.StringIO, status: int, code: object
+) -> None:
+    secret = f"Bearer {TOKEN} {PHONE} {TOKEN}"
+    error = {"code": code, "message": secret, "title": secret}
+    answers: list[object] = [
+        {"error": error}, {"messages": [{"id": secret}]}, {"messages": [{"id": "w", "message_status": secret}]},
+    ]  # fmt: skip
+    logs.set_up(stream=out)
+    hostile = Flight(Claimed(f"k-{PHONE}", 1, 0, secret, secret, 0, 0, f'{{"to":"{PHONE}"'.encode()), "106", 1)
+    journal = Journal(metrics, "p")
+    for body in answers:
+        journal.attempted(hostile, judge(Answer(status, body), streak=0, rand=0.5), 0.1)
+    assert out.getvalue().count('"event":"attempt.ended"') == len(answers)
+    assert not {word for word in (TOKEN, PHONE[1:]) if word in out.getvalue()}
 
 
 def test_a_gate_is_counted_as_closed_once_for_all_that_was_in_flight(metrics: Metrics) -> None:

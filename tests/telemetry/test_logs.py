@@ -4,8 +4,10 @@ import asyncio
 import io
 import json
 import logging
+import subprocess
+import sys
+import threading
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,22 +19,6 @@ from pydantic import SecretStr
 from dispatcher import logs
 
 TOKEN = "EAAGm0PX4ZCpsBAKZCabcdefghij"
-
-
-@pytest.fixture
-def out() -> Iterator[io.StringIO]:
-    """Where a set-up under test writes to; what pytest had set up comes back afterwards."""
-    root, levels = logging.getLogger(), {name: logging.getLogger(name).level for name in logs._CHATTY}
-    handlers, level = root.handlers[:], root.level
-    root.handlers.clear()
-    yield io.StringIO()
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
-    logging.captureWarnings(False)
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name, before in levels.items():
-        logging.getLogger(name).setLevel(before)
 
 
 def events(out: io.StringIO) -> list[dict[str, Any]]:
@@ -61,6 +47,52 @@ def test_an_event_is_one_line_of_json(out: io.StringIO) -> None:
             "level": "info",
         }
     ]
+
+
+def test_half_a_surrogate_pair_is_escaped(out: io.StringIO) -> None:
+    logs.set_up(stream=out)
+    structlog.get_logger().info(logs.INTAKE_REFUSED, job="\ud83d", text="naïve 💬")
+    assert events(out) == [{"job": "\ud83d", "text": "naïve 💬", "event": "intake.refused", "level": "info"}]
+
+
+async def test_lines_of_one_moment_go_out_together_soon(out: io.StringIO) -> None:
+    logs.set_up(stream=out)
+    for attempt in range(3):
+        structlog.get_logger().info(logs.ATTEMPT_ENDED, attempt=attempt)
+    assert out.getvalue() == ""
+    await asyncio.sleep(2 * logs._HELD_S)
+    assert [event["attempt"] for event in events(out)] == [0, 1, 2]
+    structlog.get_logger().info(logs.ATTEMPT_ENDED, attempt=3)
+    await asyncio.sleep(2 * logs._HELD_S)
+    assert len(events(out)) == 4
+
+
+async def test_a_warning_goes_out_at_once_after_what_was_held(out: io.StringIO) -> None:
+    logs.set_up(stream=out)
+    structlog.get_logger().info(logs.ATTEMPT_ENDED)
+    structlog.get_logger().warning(logs.GATE_CLOSED)
+    logging.getLogger("asyncio").error("trouble")
+    assert [event["event"] for event in events(out)] == ["attempt.ended", "gate.closed", "trouble"]
+
+
+async def test_a_line_of_another_thread_goes_out_at_once_and_whole(out: io.StringIO) -> None:
+    logs.set_up(stream=out)
+    threads = [threading.Thread(target=structlog.get_logger().info, args=("thread.told",)) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+        structlog.get_logger().info(logs.ATTEMPT_ENDED)
+    for thread in threads:
+        thread.join()
+    structlog.get_logger().error(logs.TASK_FAILED)
+    assert len(events(out)) == 41
+
+
+def test_what_is_held_when_the_process_ends_is_not_lost() -> None:
+    told = "structlog.get_logger().info('process.stopped')"
+    script = f"import structlog; from dispatcher import logs; logs.set_up()\nasync def main(): {told}\n"
+    command = [sys.executable, "-c", f"{script}import asyncio; asyncio.run(main())"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert [json.loads(line)["event"] for line in done.stderr.splitlines()] == ["process.stopped"]
 
 
 def test_what_others_log_goes_the_same_way(out: io.StringIO) -> None:

@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
+from dispatcher.api.metrics import ApiMetrics
 from dispatcher.errors import SettingsError
 from dispatcher.telemetry import Metrics, serve_metrics
 
@@ -68,15 +69,18 @@ def test_a_port_in_use_is_a_problem_of_the_settings(metrics: Metrics) -> None:
 
 def test_the_documentation_lists_every_metric_as_it_is(metrics: Metrics) -> None:
     lines = [line for line in DOCS.read_text().splitlines() if line.startswith("| `dispatcher_")]
-    own = [metric for metric in vars(metrics).values() if isinstance(metric, MetricWrapperBase)]
-    assert lines == [documented(metric) for metric in own]
+    assert lines == [documented(metric) for metric in [*own(metrics), *own(ApiMetrics(CollectorRegistry()))]]
 
 
 def test_the_documentation_lists_the_values_of_every_label(metrics: Metrics) -> None:
     lines = [line for line in DOCS.read_text().splitlines() if line.startswith("| `") and line.count("|") == 3]
-    own = [metric for metric in vars(metrics).values() if isinstance(metric, MetricWrapperBase)]
-    labels = {label for metric in own for label in metric._labelnames}
+    every = [*own(metrics), *own(ApiMetrics(CollectorRegistry()))]
+    labels = {label for metric in every for label in metric._labelnames}
     assert {label for label in labels if not any(f"`{label}`" in line.split("|")[1] for line in lines)} == set()
+
+
+def own(metrics: Metrics | ApiMetrics) -> list[MetricWrapperBase]:
+    return [metric for metric in vars(metrics).values() if isinstance(metric, MetricWrapperBase)]
 
 
 def documented(metric: MetricWrapperBase) -> str:

@@ -1,0 +1,88 @@
+"""How outcomes gather: one at once, then by the hundred, and never more calls than Redis should be kept busy with."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import cast
+
+from dispatcher import errors
+from dispatcher.flights import Flights
+from dispatcher.lanes.serving import Claimed, Serving, Settlement
+from dispatcher.settler import Settler
+
+
+class SlowServing:
+    """A Redis that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.answers = asyncio.Event()
+        self.failure: Exception | None = None
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[str]:
+        self.sizes.append(len(settlements))
+        await self.answers.wait()
+        if self.failure is not None:
+            raise self.failure
+        return ["accepted"] * len(settlements)
+
+
+def settlement(key: str) -> Settlement:
+    return Settlement(Claimed(key, 1, 0, "+15551234567", "f", 0, 0, b""), "106", 1, "accepted", "wamid.1")
+
+
+async def test_outcomes_gather_behind_a_slow_call_until_a_batch_is_full() -> None:
+    serving, heard, troubles = SlowServing(), list[str](), list[str]()
+    settler = Settler(
+        cast(Serving, serving), Flights(lambda: 0.0), lambda one, _: heard.append(one.message.key),
+        lambda: troubles.append("lost"),
+    )  # fmt: skip
+    keys = [f"k{place}" for place in range(450)]
+    settler.put(settlement(keys[0]))
+    await asyncio.sleep(0)
+    for key in keys[1:]:
+        settler.put(settlement(key))
+    await asyncio.sleep(0)
+    assert serving.sizes == [1, 100, 100]
+    assert settler.is_busy
+    serving.answers.set()
+    await settler.drain()
+    assert (serving.sizes, troubles) == ([1, 100, 100, 100, 100, 49], [])
+    assert sorted(heard) == sorted(keys)
+    assert not settler.is_busy
+
+
+async def test_a_call_that_fails_leaves_what_it_had_to_be_told_again() -> None:
+    serving, heard, troubles = SlowServing(), list[str](), list[str]()
+    settler = Settler(
+        cast(Serving, serving), Flights(lambda: 0.0), lambda one, _: heard.append(one.message.key),
+        lambda: troubles.append("lost"),
+    )  # fmt: skip
+    serving.failure = errors.QueueUnavailable("away")
+    serving.answers.set()
+    for place in range(250):
+        settler.put(settlement(f"k{place}"))
+    await settler.drain()
+    assert troubles
+    assert settler.is_busy
+    serving.failure = None
+    await settler.tell_again(1)
+    assert len(heard) == 250
+    assert not settler.is_busy
+
+
+async def test_an_outcome_that_lands_as_a_call_ends_is_settled_too() -> None:
+    serving, heard = SlowServing(), list[str]()
+    serving.answers.set()
+
+    def hear(one: Settlement, _: str) -> None:
+        heard.append(one.message.key)
+        if one.message.key == "k0":
+            # runs once the call has ended, and before anybody is told so
+            asyncio.get_running_loop().call_soon(settler.put, settlement("k1"))
+
+    settler = Settler(cast(Serving, serving), Flights(lambda: 0.0), hear, lambda: None)
+    settler.put(settlement("k0"))
+    await settler.drain()
+    await asyncio.sleep(0)
+    await settler.drain()
+    assert heard == ["k0", "k1"]
