@@ -24,6 +24,7 @@ from dispatcher.content import (
     Video,
 )
 from dispatcher.errors import DispatcherError, KeyConflict, QueueFull, QueueUnavailable, Refused, UnknownNumber
+from dispatcher.event import Event, Incoming
 from dispatcher.message import Category, Message, OnUncertain, Priority, State, Ticket
 
 __all__ = [
@@ -37,8 +38,10 @@ __all__ = [
     "Dispatcher",
     "DispatcherError",
     "Document",
+    "Event",
     "Flow",
     "Image",
+    "Incoming",
     "KeyConflict",
     "List",
     "Location",

@@ -1,16 +1,20 @@
 """What producers use: put messages on Redis, ask how they stand, cancel them. Needs no part of a worker."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
-from typing import Any, Self
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, Literal, Self, overload
 
-from dispatcher import errors
+from dispatcher import errors, event
 from dispatcher.lanes.connection import connect
+from dispatcher.lanes.events import IDLE_S, Consumer
 from dispatcher.lanes.keys import Keys
+from dispatcher.lanes.lags import Lag, Lags
 from dispatcher.lanes.line import Line
 from dispatcher.lanes.producing import Enqueued, Producing, refusal
+from dispatcher.lanes.received import Received
 from dispatcher.lanes.record import Record
 from dispatcher.lanes.registry import Registry
+from dispatcher.lanes.streams import STREAMS, Name, Talk
 from dispatcher.message import Message, State, Ticket, new_key
 
 REDIS_TIMEOUT_S = 2.0
@@ -25,10 +29,14 @@ class Dispatcher:
     A key is queued once, however often it is sent: after an error that carries a `key`, send again with that key.
     """
 
-    def __init__(self, line: Line, cell: str = "main") -> None:
-        keys = Keys(cell)
-        self._producing = Producing(line, keys)
-        self._registry = Registry(line, keys)
+    def __init__(self, line: Line, cell: str = "main", talk: Callable[[], Talk] | None = None) -> None:
+        """Use a line; `talk` opens a connection for whoever reads events."""
+        self._keys = Keys(cell)
+        self._producing = Producing(line, self._keys)
+        self._registry = Registry(line, self._keys)
+        self._received = Received(line, self._keys)
+        self._lags = Lags(line, self._keys)
+        self._talk = talk
 
     @classmethod
     @asynccontextmanager
@@ -36,10 +44,14 @@ class Dispatcher:
         cls, redis_url: str, *, cell: str = "main", timeout_s: float = REDIS_TIMEOUT_S
     ) -> AsyncIterator[Self]:
         """Connect to the cell's Redis; a command that takes longer than `timeout_s` seconds is given up."""
+
+        def talk() -> Talk:
+            return Talk(connect(redis_url, timeout_s=timeout_s, connections=1), timeout_s)
+
         redis = connect(redis_url, timeout_s=timeout_s)
         line = Line(redis)
         try:
-            yield cls(line, cell)
+            yield cls(line, cell, talk)
         finally:
             await line.idle()
             await redis.aclose()
@@ -82,6 +94,55 @@ class Dispatcher:
         `unknown`, and the state it was in.
         """
         return await self._producing.cancel(key)
+
+    async def receive(self, payload: Mapping[str, Any] | bytes) -> None:
+        """Hand in a webhook of Meta, whose signature you have checked, to be worked off as if our door had got it.
+
+        Give the raw body if you have it. The same one twice does no harm.
+
+        Raises:
+            Refused: it is no JSON object, or has more than 3 MB.
+            QueueFull: Redis has no room; answer Meta with 503, and it comes again.
+            QueueUnavailable: Redis did not answer; the same holds.
+        """
+        await self._received.add(payload)
+
+    async def lags(self) -> list[Lag]:
+        """Say how far each consumer group of each stream is behind."""
+        return await self._lags.all()
+
+    @overload
+    def events(
+        self, group: str, *, consumer: str | None = None, stream: Literal["events"] = "events", idle_s: float = IDLE_S
+    ) -> AsyncGenerator[event.Event, None]: ...
+
+    @overload
+    def events(
+        self, group: str, *, consumer: str | None = None, stream: Literal["inbound", "updates"], idle_s: float = IDLE_S
+    ) -> AsyncGenerator[event.Incoming, None]: ...
+
+    def events(
+        self, group: str, *, consumer: str | None = None, stream: Name = "events", idle_s: float = IDLE_S
+    ) -> AsyncGenerator[Any, None]:
+        """Iterate over a stream as a member of a consumer group, each event at least once for each group.
+
+        A new group begins at the oldest event that is kept. An event is acknowledged when the next is asked for; one
+        that is not for `idle_s` seconds goes to another member. A Redis that goes away is waited for. `consumer` is a
+        name that nobody else in the group has at the same time: what was left under it comes again at once.
+
+        Raises:
+            QueueUnavailable: Redis was not there in the beginning.
+        """
+        if stream not in STREAMS:
+            raise ValueError(f"stream must be one of {', '.join(STREAMS)}, given {stream!r}")
+        if self._talk is None:
+            raise RuntimeError("events need a connection of their own: use Dispatcher.connect")
+        return self._events(Consumer(self._talk(), self._keys(stream), group, consumer, idle_s=idle_s), stream)
+
+    async def _events(self, consumer: Consumer, stream: Name) -> AsyncGenerator[Any, None]:
+        async with aclosing(consumer.handed_out()) as entries:
+            async for entry in entries:
+                yield event.read(stream, entry.id, entry.fields or {})
 
     async def _ready(self, given: Given) -> Message:
         """Check a message, give it a key and its number's id, and see that there is room for it."""

@@ -9,7 +9,7 @@ refused is uncertain, and that is also the default for whatever nobody has thoug
 import re
 from typing import assert_never
 
-from dispatcher.policy import backoff, table
+from dispatcher.policy import backoff, table, words
 from dispatcher.policy.outcome import (
     Accepted,
     Answer,
@@ -36,21 +36,6 @@ _HELD = "held_for_quality_assessment"
 # id. Waiting for a receipt would be in vain, and posting it again meets the same pause.
 _PAUSED = "paused"
 
-_TEXT_BYTES = 40  # of Meta's own words: a longer field would turn a small hash in Redis into a big one
-_CODE_LIMIT = 10**9  # Graph codes have at most seven digits; more is somebody else's number
-
-# What Meta may quote back and we must not keep: a phone in any notation, a business-scoped user id, a token.
-_SECRETS = re.compile(
-    r"\+?\d(?:\W{0,3}\d){6,}"
-    r"|\b[A-Z]{2}\.(?:ENT\.)?[0-9A-Za-z]+"
-    r"|\bEAA\w+"
-    r"|(?<=token )\S*\d\S*",
-)
-# A long word is a token or a wamid (whose letters hide the phone), unless it reads like the name of a field.
-_LONG_WORD = re.compile(r"[\w|=+/.-]{20,}", re.ASCII)
-_FIELD_NAME = re.compile(r"[a-z_.]+")
-_PREFIX = re.compile(r"^\s*\(#\d+\)")
-
 _STATUSES = (200, 301, 302, 307, 308, 400, 401, 403, 404, 408, 413, 429, 500, 502, 503, 504)
 LABELS: frozenset[str] = frozenset(
     {"ok", "held", "paused", "unknown_status", "lost", "unsent", "other"}
@@ -75,7 +60,7 @@ def judge(reply: Reply, *, streak: int, rand: float) -> Verdict:
     """
     match reply:
         case Unsent(reason):
-            error = _error("unsent", reason)
+            error = words.error("unsent", reason)
             return Verdict(Snooze(error), _close(Why.UNREACHABLE, streak, rand), "unsent")
         case Lost(reason):
             return _uncertain("lost", reason, streak, rand)
@@ -111,7 +96,7 @@ def _rule(status: int, code: int | None) -> Rule:
 
 
 def _verdict(rule: Rule, name: str, text: str, chance: tuple[int, float]) -> Verdict:
-    error = _error(name, text)
+    error = words.error(name, text)
     match rule:
         case Rule.PAIR:
             # About one recipient: it says nothing of the number's throughput, so the gate neither closes nor opens.
@@ -135,13 +120,13 @@ def _taken(wamid: str, taken_as: object, streak: int, rand: float) -> Verdict:
         held = taken_as == _HELD
         return Verdict(Accepted(wamid, held), Open(), "held" if held else "ok")
     if taken_as == _PAUSED:
-        return Verdict(Reject(_error("paused", "template paused, will not be delivered")), Open(), "paused")
+        return Verdict(Reject(words.error("paused", "template paused, will not be delivered")), Open(), "paused")
     return _uncertain("unknown_status", taken_as if isinstance(taken_as, str) else "", streak, rand)
 
 
 def _uncertain(name: str, text: str, streak: int, rand: float) -> Verdict:
     for_s = backoff.full_jitter(streak, first_s=backoff.FIRST_S, cap_s=backoff.CAP_S, rand=rand)
-    return Verdict(Uncertain(_error(name, text)), Doubt(for_s), name)
+    return Verdict(Uncertain(words.error(name, text)), Doubt(for_s), name)
 
 
 def _close(why: Why, streak: int, rand: float) -> GateChange:
@@ -167,22 +152,8 @@ def _graph_error(body: object) -> tuple[int | None, str]:
     error = body.get("error") if isinstance(body, dict) else None
     if not isinstance(error, dict):
         return None, ""
-    code = error.get("code")
-    if isinstance(code, str) and re.fullmatch(r"[0-9]{1,9}", code):
-        code = int(code)
-    if not isinstance(code, int) or isinstance(code, bool) or not 0 <= code < _CODE_LIMIT:
+    code = words.code(error.get("code"))
+    if code is None:
         return None, ""
     texts = (error.get(field) for field in ("message", "title", "error_user_title"))
     return code, next((text for text in texts if isinstance(text, str) and text), "")
-
-
-def _error(name: str, text: str) -> str:
-    """Return `name` and at most 40 bytes of `text`: one line, nobody's number, nobody's token."""
-    printable = "".join(char if char.isprintable() else " " for char in _PREFIX.sub("", text))
-    line = _SECRETS.sub("…", _LONG_WORD.sub(_unless_field, " ".join(printable.split())))
-    kept = line.encode()[:_TEXT_BYTES].decode(errors="ignore").strip()
-    return f"{name} {kept}" if kept else name
-
-
-def _unless_field(word: re.Match[str]) -> str:
-    return word[0] if _FIELD_NAME.fullmatch(word[0]) else "…"

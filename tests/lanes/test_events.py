@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any
@@ -16,8 +16,7 @@ from dispatcher import Dispatcher, Event, Incoming, errors, event
 from dispatcher.embedded import Server
 from dispatcher.lanes.connection import connect
 from dispatcher.lanes.events import Consumer
-from dispatcher.lanes.lags import COUNTED_MAX, Lag
-from dispatcher.lanes.streams import OLDEST, Entry, Talk, before, follow, newest
+from dispatcher.lanes.streams import Talk
 from tests.lanes.cell import NUMBER, Cell
 from tests.servers import OwnServer, old_server_path
 
@@ -54,6 +53,10 @@ async def pending(redis: Any, group: str = "crm") -> dict[str, int]:
     """How many entries are pending, by consumer."""
     found = await redis.xpending(STREAM, group)
     return {row["name"].decode(): row["pending"] for row in found["consumers"]}
+
+
+def talk(server: Server, timeout_s: float = 2.0) -> Talk:
+    return Talk(connect(server.url, timeout_s=timeout_s, connections=1), timeout_s)
 
 
 @pytest.fixture
@@ -181,6 +184,20 @@ async def test_a_consumer_that_waits_is_cancelled_at_once(d: Dispatcher, raw: An
         await some(events, 1)
         await nothing(events, for_s=0.05)
     assert await pending(raw) == {}
+
+
+async def test_a_cancellation_that_redis_py_loses_is_not_lost(d: Dispatcher, raw: Any) -> None:
+    await tell(raw, "k1")
+
+    async def consume() -> None:
+        async for _ in d.events(group="crm"):
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+
+    task = asyncio.create_task(consume())
+    await asyncio.wait([task], timeout=5)
+    assert task.cancelled()
 
 
 async def test_whoever_has_no_name_leaves_none(d: Dispatcher, raw: Any) -> None:
@@ -322,127 +339,3 @@ async def test_the_other_streams_bring_what_meta_sent(d: Dispatcher, raw: Any) -
     async with aclosing(d.events(group="crm", stream="updates")) as events:
         news = await anext(events)
         assert (news.type, news.data) == ("account_alerts", None)
-
-
-# reading without a group
-
-
-def talk(server: Server, timeout_s: float = 2.0) -> Talk:
-    return Talk(connect(server.url, timeout_s=timeout_s, connections=1), timeout_s)
-
-
-async def keys_of(entries: AsyncIterator[Entry]) -> list[str]:
-    return [(entry.fields or {})["key"] async for entry in entries]
-
-
-async def test_a_stream_can_be_read_without_a_group(server: Server, raw: Any) -> None:
-    for i in range(250):
-        await raw.xadd(STREAM, TOLD | {"key": f"k{i}"}, id=f"{1000 + i}-0")
-    own = talk(server)
-    assert await keys_of(follow(own, STREAM, after=OLDEST, waits=False)) == [f"k{i}" for i in range(250)]
-    assert await keys_of(follow(own, STREAM, after=before(1248), waits=False)) == ["k248", "k249"]
-    assert await newest(own, STREAM) == "1249-0"
-    async with aclosing(follow(own, STREAM, after="1249-0", waits=True)) as entries:
-        reading = asyncio.ensure_future(anext(entries))
-        await asyncio.sleep(0.05)
-        await tell(raw, "k250")
-        assert (await reading).fields == TOLD | {"key": "k250"}
-    await own.close()
-
-
-async def test_a_short_timeout_is_no_trouble_to_those_who_wait(server: Server, raw: Any) -> None:
-    async with Dispatcher.connect(server.url, timeout_s=0.2) as d, aclosing(d.events(group="crm")) as events:
-        reading = asyncio.create_task(some(events, 1))
-        await asyncio.sleep(0.5)
-        await tell(raw, "k1")
-        assert await reading == ["k1"]
-
-
-# how far groups are behind
-
-
-@pytest.fixture(params=["suite", "old"])
-def any_server(request: pytest.FixtureRequest, server: Server, own_server: Callable[..., Server]) -> Server:
-    return server if request.param == "suite" else own_server(old_server_path())
-
-
-async def test_the_lag_of_a_group_is_what_it_has_not_acknowledged(any_server: Server) -> None:
-    async with Dispatcher.connect(any_server.url) as d, Redis.from_url(any_server.url, protocol=2) as client:
-        raw: Any = client
-        await raw.flushall()
-        assert await d.lags() == []
-        seconds, _ = await raw.time()
-        for i in range(1500):
-            await raw.xadd(STREAM, {"key": str(i)}, id=f"{seconds - 100}000-{i + 1}")
-        await raw.xgroup_create(STREAM, "behind", "0")
-        await raw.xgroup_create(STREAM, "done", "$")
-        await raw.xgroup_create("dispatch:{main}:inbound", "crm", "0", mkstream=True)
-        await raw.xreadgroup("behind", "a", {STREAM: ">"}, count=700)
-        found = {(lag.stream, lag.group): lag for lag in await d.lags()}
-        assert found.keys() == {("events", "behind"), ("events", "done"), ("inbound", "crm")}
-        behind = found["events", "behind"]
-        assert behind.waiting == 1500
-        assert 99 <= behind.oldest_s <= 105
-        assert found["events", "done"] == Lag("events", "done", 0, 0.0)
-        assert found["inbound", "crm"] == Lag("inbound", "crm", 0, 0.0)
-
-
-async def test_before_redis_7_the_count_is_bounded(own_server: OwnServer) -> None:
-    own = own_server(old_server_path())
-    async with Dispatcher.connect(own.url) as d, Redis.from_url(own.url, protocol=2) as client:
-        raw: Any = client
-        await tell(raw, *(str(i) for i in range(COUNTED_MAX + 50)))
-        await raw.xgroup_create(STREAM, "crm", "0")
-        (lag,) = await d.lags()
-        assert lag.waiting == COUNTED_MAX
-
-
-async def test_what_is_no_stream_has_no_lag(d: Dispatcher, raw: Any) -> None:
-    await raw.set(STREAM, "x")
-    assert await d.lags() == []
-
-
-# webhooks that somebody else received
-
-
-async def received(raw: Any) -> list[dict[bytes, bytes]]:
-    return [fields for _, fields in await raw.xrange("dispatch:{main}:webhooks")]
-
-
-async def test_a_webhook_is_handed_in_as_it_came(d: Dispatcher, raw: Any) -> None:
-    await d.receive(b'{"entry": []}\n')
-    await d.receive({"entry": [{"id": "é\ud83d"}]})
-    assert await received(raw) == [
-        {b"body": b'{"entry": []}\n', b"from": b"receive"},
-        {b"body": b'{"entry":[{"id":"\\u00e9\\ud83d"}]}', b"from": b"receive"},
-    ]
-
-
-@pytest.mark.parametrize(
-    ("payload", "reason"),
-    [
-        (b"[]", "payload: must be a JSON object, as Meta posts it"),
-        (b"{", "payload: is no JSON: Expecting property name"),
-        ("{}", "payload: must be an object or bytes, given str"),
-        ({"a": {1, 2}}, "payload: cannot be written as JSON: Object of type set"),
-        (b'{"a":"' + b"x" * 3 * 2**20 + b'"}', "payload: must have at most 3,145,728 bytes, has 3,145,736"),
-    ],
-)
-async def test_what_is_no_webhook_is_refused(d: Dispatcher, raw: Any, payload: Any, reason: str) -> None:
-    with pytest.raises(errors.Refused) as caught:
-        await d.receive(payload)
-    assert str(caught.value).startswith(reason)
-    assert await received(raw) == []
-
-
-async def test_a_full_server_takes_no_webhook(own_server: OwnServer) -> None:
-    own = own_server(options={"maxmemory": "1"})
-    async with Dispatcher.connect(own.url) as d:
-        with pytest.raises(errors.QueueFull):
-            await d.receive({"entry": []})
-
-
-async def test_without_redis_no_webhook_is_taken() -> None:
-    async with Dispatcher.connect("redis://127.0.0.1:1/0") as d:
-        with pytest.raises(errors.QueueUnavailable):
-            await d.receive({"entry": []})

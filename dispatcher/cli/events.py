@@ -1,0 +1,152 @@
+"""`dispatcher events`: what happened in the cell, and what happens now."""
+
+import os
+import sys
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dispatcher.cli.durations import duration_s
+from dispatcher.cli.output import Json, note, shown
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from dispatcher.cli.session import Session
+    from dispatcher.event import Event, Incoming
+    from dispatcher.lanes.streams import Entry, Talk
+
+
+class Stream(StrEnum):
+    """The streams of a cell, as the command knows them."""
+
+    EVENTS = "events"
+    INBOUND = "inbound"
+    UPDATES = "updates"
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is asked for: all of a stream, or what is of these types and this key; as a member of a group or not."""
+
+    stream: Stream
+    follows: bool
+    group: str | None
+    types: frozenset[str]
+    key: str | None
+    since_s: float | None
+
+    def has(self, event: "Event | Incoming") -> bool:
+        if self.types and event.type not in self.types:
+            return False
+        return self.key is None or getattr(event, "key", "") == self.key
+
+
+def events(
+    *,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on with what happens from now on.")] = False,
+    group: Annotated[
+        str | None, typer.Option(help="Read as a member of this consumer group, and acknowledge what is written.")
+    ] = None,
+    types: Annotated[
+        str | None, typer.Option("--type", metavar="TYPE,...", help="Only these types, such as dead,failed.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="Only events of this message.")] = None,
+    since_s: Annotated[
+        float | None,
+        typer.Option("--since", parser=duration_s, metavar="DURATION", help="Only what is younger: 90s, 15m, 2h, 1d."),
+    ] = None,
+    stream: Annotated[Stream, typer.Option(help="Which stream to read.")] = Stream.EVENTS,
+    as_json: Json = False,
+) -> None:
+    """Show what happened to messages, or what came in: a line each."""
+    from dispatcher.cli.session import ask
+
+    if group is not None and (not group or since_s is not None):
+        raise typer.BadParameter("give a group, or --since: a group goes on where it stopped" if group else "no group")
+    if key is not None and stream is not Stream.EVENTS:
+        raise typer.BadParameter(f"--key is for --stream events: nothing in {stream} has a key")
+    named = frozenset(word.strip() for word in (types or "").split(",") if word.strip())
+    wanted = _Wanted(stream, follow, group, named, key, since_s)
+    if stream is Stream.EVENTS:
+        _wonder(named)
+
+    async def work(session: "Session") -> None:
+        await _write(session, wanted, as_json=as_json)
+
+    try:
+        ask(work)
+    except KeyboardInterrupt:
+        return  # how following ends
+    except BrokenPipeError:
+        # whoever read this has seen enough; Python would complain once more when it closes the stream
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _wonder(named: frozenset[str]) -> None:
+    from dispatcher.event import TYPES
+
+    for word in sorted(named - set(TYPES)):
+        note(f"no type {word} is known, there is {', '.join(TYPES)}")
+
+
+async def _write(session: "Session", wanted: _Wanted, *, as_json: bool) -> None:
+    from contextlib import aclosing
+
+    from dispatcher.event import read
+    from dispatcher.lanes.connection import connect
+    from dispatcher.lanes.streams import Talk
+    from dispatcher.settings import Settings
+
+    settings = Settings.load()
+    redis = connect(settings.redis_url.get_secret_value(), timeout_s=settings.redis_timeout_s, connections=1)
+    talk = Talk(redis, settings.redis_timeout_s)
+    try:
+        now = await session.overlook.now()
+        async with aclosing(_entries(talk, session.cell, wanted, now)) as entries:
+            async for entry in entries:
+                event = read(wanted.stream, entry.id, entry.fields or {})
+                if wanted.has(event):
+                    print(event.as_json() if as_json else _line(event), flush=wanted.follows or bool(wanted.group))
+    finally:
+        await talk.close()
+
+
+async def _entries(talk: "Talk", cell: str, wanted: _Wanted, now: "datetime") -> "AsyncGenerator[Entry, None]":
+    from contextlib import aclosing
+
+    from dispatcher.lanes.events import Consumer
+    from dispatcher.lanes.keys import Keys
+    from dispatcher.lanes.streams import OLDEST, before, follow, newest
+
+    key = Keys(cell)(wanted.stream)
+    if wanted.group:
+        found = Consumer(talk, key, wanted.group).handed_out(waits=wanted.follows)
+    else:
+        after = OLDEST
+        if wanted.since_s is not None:
+            after = before(round((now.timestamp() - wanted.since_s) * 1000))
+        elif wanted.follows:
+            after = await newest(talk, key)
+        found = follow(talk, key, after=after, waits=wanted.follows)
+    async with aclosing(found) as entries:
+        async for entry in entries:
+            yield entry
+
+
+def _line(event: "Event | Incoming") -> str:
+    """Return an event as people read it, without anybody's number."""
+    from dispatcher.event import Event
+    from dispatcher.message import mask
+
+    start = f"{shown(event.at)}  {event.type:<10}  {event.number:<16}"
+    if isinstance(event, Event):
+        rest = f"{event.key or '-'}  {event.cause}  {event.error}"
+    elif event.sender:
+        rest = f"{mask(event.sender)}  {event.kind}"
+    else:
+        rest = event.waba
+    return "".join(char if char.isprintable() else " " for char in f"{start}  {rest}").rstrip()
