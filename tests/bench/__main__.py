@@ -10,9 +10,9 @@ from typing import Any
 
 from rich.console import Console
 
-from tests.bench import latency, pacing, report, throughput
+from tests.bench import aims, isolation, latency, pacing, report, scale, throughput
 
-PARTS = ("pacing", "idle", "urgent", "throughput")
+PARTS = ("pacing", "idle", "urgent", "isolation", "throughput", "scale")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -22,7 +22,8 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--seconds", type=float, default=20.0, help="how long each pacing run is measured")
     flags.add_argument("--rates", type=_whole, default=pacing.RATES, metavar="N,…")
     flags.add_argument("--processes", type=_whole, default=pacing.PROCESSES, metavar="N,…")
-    flags.add_argument("--rounds", type=int, default=3, help="of throughput; the middle one counts")
+    flags.add_argument("--rounds", type=int, default=3, help="of throughput; medians count")
+    flags.add_argument("--no-bullmq", action="store_true", help="leave BullMQ out, which npm installs for the run")
     flags.add_argument("--quick", action="store_true", help="everything briefly: shows that it works, proves nothing")
     flags.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     return flags
@@ -46,29 +47,59 @@ def say(text: str) -> None:
 
 async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure the parts asked for, one after the other."""
-    brief = arguments.quick
-    figures: dict[str, Any] = {"machine": report.machine(), "quick": brief}
-    if "pacing" in arguments.only:
-        seconds = min(arguments.seconds, 3.0) if brief else arguments.seconds
-        processes = arguments.processes[:2] if brief else arguments.processes
-        figures["pacing"] = await pacing.measure(say, seconds=seconds, rates=arguments.rates, processes=processes)
-    if "idle" in arguments.only:
-        figures["idle"] = await latency.measure_idle(
-            say, count=30 if brief else 300, processes=(1,) if brief else (1, 2)
-        )
-    if "urgent" in arguments.only:
-        waiting, count = (1_000, 10) if brief else (100_000, 200)
-        figures["urgent"] = await latency.measure_urgent(say, count=count, waiting=waiting)
-    if "throughput" in arguments.only:
-        figures["throughput"] = await throughput.measure(
-            say,
-            count=1_000 if brief else 5_000,
-            arq_count=200 if brief else 2_000,
-            rounds=1 if brief else arguments.rounds,
-            arq_in_flight=throughput.ARQ_IN_FLIGHT[-1:] if brief else throughput.ARQ_IN_FLIGHT,
-        )
-    figures["missed"] = report.missed(figures)
+    measures = {
+        "pacing": _pacing,
+        "idle": _idle,
+        "urgent": _urgent,
+        "isolation": _isolation,
+        "throughput": _throughput,
+        "scale": _scale,
+    }
+    figures: dict[str, Any] = {"machine": report.machine(), "quick": arguments.quick}
+    for part in PARTS:
+        if part in arguments.only:
+            figures[part] = await measures[part](arguments)
+    figures["missed"] = aims.missed(figures)
     return figures
+
+
+async def _pacing(given: argparse.Namespace) -> Any:
+    seconds = min(given.seconds, 3.0) if given.quick else given.seconds
+    processes = given.processes[:2] if given.quick else given.processes
+    return await pacing.measure(say, seconds=seconds, rates=given.rates, processes=processes)
+
+
+async def _idle(given: argparse.Namespace) -> Any:
+    return await latency.measure_idle(say, count=30 if given.quick else 300, processes=(1,) if given.quick else (1, 2))
+
+
+async def _urgent(given: argparse.Namespace) -> Any:
+    waiting, count = (1_000, 10) if given.quick else (100_000, 200)
+    return await latency.measure_urgent(say, count=count, waiting=waiting)
+
+
+async def _isolation(given: argparse.Namespace) -> Any:
+    # enough, even briefly, that POSTs are in trouble before it ends; more are queued than the first number may send
+    return await isolation.measure(say, count=30 if given.quick else 300, backlog=400 if given.quick else 3_000)
+
+
+async def _throughput(given: argparse.Namespace) -> Any:
+    plan = throughput.Plan(
+        count=500 if given.quick else 5_000,
+        arq_count=100 if given.quick else 2_000,
+        rounds=1 if given.quick else given.rounds,
+        arq_in_flight=throughput.ARQ_IN_FLIGHT[-1:] if given.quick else throughput.ARQ_IN_FLIGHT,
+        with_bullmq=not given.no_bullmq,
+    )
+    return await throughput.measure(say, plan)
+
+
+async def _scale(given: argparse.Namespace) -> Any:
+    if given.quick:
+        plan = scale.Plan(count=500, claims=40, cases=scale.FEW_CASES, idle_s=1.0)
+    else:
+        plan = scale.Plan(count=20_000, claims=400, cases=scale.CASES, idle_s=10.0)
+    return await scale.measure(say, plan)
 
 
 async def _until_told(arguments: argparse.Namespace) -> dict[str, Any]:

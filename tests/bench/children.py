@@ -1,6 +1,7 @@
 """What a measurement runs in processes of their own: `python -m tests.bench.children <what> <arguments>`.
 
-Each ends with the process that started it, however that ends: its standard input is a pipe, and closes.
+Each ends with the process that started it, however that ends: its standard input is a pipe, and closes. A line that
+comes in there tells one that has said `ready` to begin.
 """
 
 import os
@@ -9,9 +10,9 @@ import sys
 import threading
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(told: threading.Event) -> None:
     while os.read(0, 1):
-        pass
+        told.set()
     os._exit(1)
 
 
@@ -29,20 +30,27 @@ def _simulator(arguments: list[str]) -> None:
 
 
 def main() -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    told = threading.Event()
+    threading.Thread(target=_end_with_parent, args=(told,), daemon=True).start()
     what, *arguments = sys.argv[1:]
     if what == "worker":
         _worker()
     elif what == "simulator":
         _simulator(arguments)
+    elif what == "sink":
+        from tests.bench import sink
+
+        sink.run()
     elif what == "arq":
         from tests.bench import stock_arq
 
-        stock_arq.work(*arguments)
+        redis_url, url, max_jobs = arguments
+        stock_arq.work(redis_url, url, max_jobs, told.wait)
     elif what == "raw":
         from tests.bench import raw_loop
 
-        raw_loop.run(*arguments)
+        url, count, in_flight, prefix = arguments
+        raw_loop.run(url, count, in_flight, prefix, told.wait)
     else:
         raise SystemExit(f"no such child: {what}")
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +16,12 @@ from dispatcher.lanes.connection import connect
 from dispatcher.lanes.keys import Keys
 from dispatcher.lanes.line import Line
 from dispatcher.lanes.registry import Registered, Registry
-from tests.bench.cloud import Cloud, cloud
+from dispatcher.lanes.stops import Stop, Stops
+from tests.bench.cloud import Cloud, cloud, sink
 from tests.bench.processes import Child, Meter
 
 NUMBER = "106540352242922"
+SECOND = "106540352242923"
 WABA = "102290129340398"
 TOKEN = "bench-token"
 LATENCY_MS = 150.0
@@ -30,7 +32,7 @@ _START_LIMIT_S = 30.0
 # What a deployment should have; the rest are the server's defaults.
 _SERVER_OPTIONS = {"appendonly": "yes", "appendfsync": "everysec"}
 
-# About 400 bytes as it is posted.
+# About 370 bytes as it is posted.
 CONTENT = {
     "type": "template",
     "template": {
@@ -50,19 +52,19 @@ CONTENT = {
 }
 
 
-def message(key: str, place: int, priority: str) -> dict[str, Any]:
+def message(key: str, place: int, priority: str, number: str = NUMBER) -> dict[str, Any]:
     """A message to one of a hundred thousand recipients."""
     return {
-        "number": NUMBER, "to": f"+1555{place % 100_000:07d}", "key": key, "priority": priority, "content": CONTENT,
+        "number": number, "to": f"+1555{place % 100_000:07d}", "key": key, "priority": priority, "content": CONTENT,
     }  # fmt: skip
 
 
 @dataclass(slots=True)
 class Rig:
-    """A running server and simulator for one number of `rate` messages a second; workers are added by `start`."""
+    """A running server and simulator for numbers with so many messages a second; workers are added by `start`."""
 
     folder: Path
-    rate: float
+    rates: Mapping[str, float]
     server: Server
     cloud: Cloud
     redis: Any
@@ -71,11 +73,12 @@ class Rig:
     workers: list[Child] = field(default_factory=list)
 
     async def register(self) -> None:
-        """Publish the number, as a command with the numbers file does, so that producers may begin before workers."""
-        await Registry(Line(self.redis), Keys()).publish([Registered(NUMBER, "bench", self.rate, WABA)])
+        """Publish the numbers, as a command with the numbers file does, so that producers may begin before workers."""
+        numbers = [Registered(number, f"bench-{number}", rate, WABA) for number, rate in self.rates.items()]
+        await Registry(Line(self.redis), Keys()).publish(numbers)
 
     async def enqueue(self, count: int, *, priority: str = "bulk", prefix: str = "b") -> float:
-        """Queue a backlog; how long it took, in seconds."""
+        """Queue a backlog on the first number; how long it took, in seconds."""
         await self.register()
         started_at = time.monotonic()
         async with Dispatcher.connect(self.server.url, timeout_s=10) as producer:
@@ -97,6 +100,14 @@ class Rig:
             return int(await self.redis.zcard(Keys()("processes"))) >= len(self.workers)
 
         await until(all_serve, _START_LIMIT_S)
+
+    async def hold(self, scope: str = "all") -> None:
+        """Put a stop into force: workers serve, and send nothing of it."""
+        await Stops(Line(self.redis), Keys()).add(Stop(scope, "hold", "bench", "bench"))
+
+    async def let_go(self, scope: str = "all") -> None:
+        """Lift the stop, and wake the numbers it held."""
+        await Stops(Line(self.redis), Keys()).lift(scope, list(self.rates))
 
     def stop(self) -> None:
         """Stop the workers cleanly."""
@@ -126,30 +137,49 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(*, rate: float, latency_ms: float = LATENCY_MS) -> AsyncIterator[Rig]:
-    """A server and a simulator of their own in a temporary folder; all of it is gone after the block."""
+async def rig(
+    *,
+    rate: float,
+    latency_ms: float = LATENCY_MS,
+    numbers: tuple[str, ...] = (NUMBER,),
+    settings: Mapping[str, str] | None = None,
+    is_cheap: bool = False,
+) -> AsyncIterator[Rig]:
+    """A server and a simulator of their own in a temporary folder; all of it is gone after the block.
+
+    Each number may send `rate` messages a second. `settings` are added to those of the workers. With `is_cheap` a sink
+    that judges nothing and answers at once stands for the simulator.
+    """
     with tempfile.TemporaryDirectory(prefix="dispatcher-bench-") as name, ExitStack() as stack:
         folder = Path(name)
-        (folder / "token").write_text(TOKEN)
-        numbers = folder / "numbers.toml"
-        numbers.write_text(
-            f'[numbers.{NUMBER}]\nname = "bench"\nwaba_id = "{WABA}"\nmessages_per_second = {rate}\n'
-            'access_token = { file = "token" }\n'
-        )
+        _write_numbers(folder, rate, numbers)
         server = stack.enter_context(Server(options=_SERVER_OPTIONS))
         redis = connect(server.url, timeout_s=30)
         try:
-            async with cloud(folder, rate=rate, latency_ms=latency_ms, token=TOKEN) as found:
+            standing = sink(folder) if is_cheap else cloud(folder, rate=rate, latency_ms=latency_ms, token=TOKEN)
+            async with standing as found:
                 environment = {
                     "DISPATCHER_REDIS_URL": server.url,
                     "DISPATCHER_GRAPH_URL": found.url,
-                    "DISPATCHER_NUMBERS_FILE": str(numbers),
+                    "DISPATCHER_NUMBERS_FILE": str(folder / "numbers.toml"),
                     "DISPATCHER_METRICS_PORT": "0",
+                    **(settings or {}),
                 }
-                yield Rig(folder, rate, server, found, redis, stack, environment)
+                yield Rig(folder, dict.fromkeys(numbers, rate), server, found, redis, stack, environment)
                 stack.close()
         finally:
             await redis.aclose()
+
+
+def _write_numbers(folder: Path, rate: float, numbers: tuple[str, ...]) -> None:
+    (folder / "token").write_text(TOKEN)
+    (folder / "numbers.toml").write_text(
+        "".join(
+            f'[numbers.{number}]\nname = "bench-{number}"\nwaba_id = "{WABA}"\nmessages_per_second = {rate}\n'
+            'access_token = { file = "token" }\n'
+            for number in numbers
+        )
+    )
 
 
 async def until(holds: Callable[[], Awaitable[bool]], limit_s: float, every_s: float = _POLL_S) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from dispatcher import Dispatcher
-from tests.bench.harness import Rig, message, percentile, rig, until
+from tests.bench.harness import NUMBER, Rig, message, percentile, rig, until
 
 Say = Callable[[str], None]
 Row = dict[str, Any]
@@ -27,8 +27,8 @@ async def measure_idle(say: Say, *, count: int, processes: Sequence[int]) -> lis
             await it.register()
             await it.start(each)
             meter = it.meter()
-            took_ms = await _latencies_ms(it, count, "normal", _IDLE_GAP_S)
-            row = {"processes": each, **_summary(took_ms), **meter.shares()}
+            took_ms = await latencies_ms(it, count, "normal", _IDLE_GAP_S)
+            row = {"processes": each, **summary(took_ms), **meter.shares()}
             it.stop()
         say(f"idle, {each} processes: p50 {row['p50_ms']:.1f} ms, p99 {row['p99_ms']:.1f} ms")
         rows.append(row)
@@ -43,10 +43,10 @@ async def measure_urgent(say: Say, *, count: int, waiting: int) -> Row:
         await it.start(1)
         await asyncio.sleep(2)
         meter = it.meter()
-        took_ms = await _latencies_ms(it, count, "urgent", _URGENT_GAP_S)
+        took_ms = await latencies_ms(it, count, "urgent", _URGENT_GAP_S)
         row = {
             "bulk_waiting": await it.waiting(),
-            **_summary(took_ms),
+            **summary(took_ms),
             "over_limit": (await it.cloud.report())["over_limit"],
             "enqueued_per_s": round(waiting / took_s),
             **meter.shares(),
@@ -56,7 +56,9 @@ async def measure_urgent(say: Say, *, count: int, waiting: int) -> Row:
     return row
 
 
-async def _latencies_ms(it: Rig, count: int, priority: str, gap_s: tuple[float, float]) -> list[float]:
+async def latencies_ms(
+    it: Rig, count: int, priority: str, gap_s: tuple[float, float], number: str = NUMBER
+) -> list[float]:
     """From just before `send` to the arrival of the POST, each, in ms."""
     sent_ns: dict[str, int] = {}
     warm_up = min(_WARM_UP_MOST, count // 3)
@@ -65,7 +67,7 @@ async def _latencies_ms(it: Rig, count: int, priority: str, gap_s: tuple[float, 
             await asyncio.sleep(random.uniform(*gap_s))
             key = f"lone-{place}"
             sent_ns[key] = time.monotonic_ns()
-            await producer.send(message(key, place, priority))
+            await producer.send(message(key, place, priority, number))
     arrived_ns: dict[str, int] = {}
 
     async def all_arrived() -> bool:
@@ -76,7 +78,8 @@ async def _latencies_ms(it: Rig, count: int, priority: str, gap_s: tuple[float, 
     return [(arrived_ns[key] - sent) / 1e6 for key, sent in list(sent_ns.items())[warm_up:]]
 
 
-def _summary(took_ms: list[float]) -> Row:
+def summary(took_ms: list[float]) -> Row:
+    """Count and percentiles."""
     return {
         "count": len(took_ms),
         "p50_ms": round(percentile(took_ms, 0.5), 2),

@@ -12,6 +12,7 @@ from typing import Self
 _ROOT = Path(__file__).parents[2]
 _STOP_LIMIT_S = 25.0
 _KEEPS_STILL = "DISPATCHER_"
+_OURS = (sys.executable, "-m", "tests.bench.children")
 
 
 def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
@@ -21,14 +22,21 @@ def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
 
 
 class Child:
-    """One process; what it writes to standard error is in `log`."""
+    """One process, one of `children.py` unless another program is named; its standard error is in `log`."""
 
-    def __init__(self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        *,
+        program: Sequence[str] = _OURS,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / "stderr"
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.bench.children", *arguments],
+                [*program, *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -49,6 +57,12 @@ class Child:
         if not line:
             raise RuntimeError(f"the process said nothing: {self.last_words()}")
         return line
+
+    def go(self) -> None:
+        """Tell a process that has said it is ready to begin."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("go\n")
+        self._process.stdin.flush()
 
     def last_words(self) -> str:
         return self.log.read_text(errors="replace")[-2000:]

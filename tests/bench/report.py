@@ -1,4 +1,4 @@
-"""The aims, whether they were met, and tables for people."""
+"""What was measured, as tables for people."""
 
 import platform
 from datetime import UTC, datetime
@@ -8,15 +8,10 @@ from rich.console import Console
 from rich.table import Table
 
 from dispatcher.embedded import find_server
+from tests.bench.aims import ANSWERS, waited_for_core
 from tests.bench.harness import cores
 
 Row = dict[str, Any]
-
-STALL_MS = 100
-USED_LEAST = 0.95
-IDLE_P99_MS = 30.0
-URGENT_P99_MS = 100.0
-TIMES_ARQ = 8.0
 
 
 def machine() -> Row:
@@ -30,70 +25,32 @@ def machine() -> Row:
     }
 
 
-def missed(figures: Row) -> list[str]:
-    """Name each aim that was missed, with the figure."""
-    return [*_missed_pacing(figures.get("pacing", ())), *_missed_others(figures)]
-
-
-def _missed_pacing(rows: list[Row]) -> list[str]:
-    found = []
-    for row in rows:
-        where = f"pacing at {row['rate_per_s']}/s with {row['processes']} processes"
-        arrived, left = row["largest_window"], row["largest_window_leaving"]
-        if left > row["rate_per_s"] or (arrived > row["rate_per_s"] and not _stood_still(row)):
-            found.append(f"{where}: a window of {arrived} arrived, of {left} when they left the workers")
-        if row["used"] < USED_LEAST:
-            found.append(
-                f"{where}: {row['used']:.1%} of the rate used, at least {USED_LEAST:.0%} wanted{_starved(row)}"
-            )
-    return found
-
-
-def _stood_still(row: Row) -> bool:
-    """Whether nothing arrived for so long that more than the workers stood still.
-
-    The promise counts what leaves the workers, and bears 25 ms of uneven delay on the way; what left before a longer
-    stall arrives together with what left after it.
-    """
-    return bool(row["gaps_ms"].get("max", 0) > STALL_MS)
-
-
-def _starved(row: Row) -> str:
-    """Say so where the machine, not the worker, was late: the aim holds for an unsaturated process."""
-    waited = _waited(row)
-    return f"; the worker waited {waited} of the time for a core" if waited else ""
-
-
-def _missed_others(figures: Row) -> list[str]:
-    found = [
-        f"idle number with {row['processes']} processes: p99 {row['p99_ms']} ms, at most {IDLE_P99_MS:g} wanted"
-        for row in figures.get("idle", ())
-        if row["p99_ms"] > IDLE_P99_MS
-    ]
-    urgent, throughput = figures.get("urgent"), figures.get("throughput")
-    if urgent and urgent["p99_ms"] > URGENT_P99_MS:
-        found.append(f"urgent past a campaign: p99 {urgent['p99_ms']} ms, at most {URGENT_P99_MS:g} wanted")
-    if throughput and throughput["times_arq"] < TIMES_ARQ:
-        found.append(f"throughput: {throughput['times_arq']:.1f} times stock arq, at least {TIMES_ARQ:g} wanted")
-    return found
-
-
 def show(figures: Row, console: Console) -> None:
-    """Print tables."""
+    """Print tables, and the aims that were missed."""
     where = figures["machine"]
     console.print(
         f"{where['cores']} cores, Python {where['python']}, {where['system']}, {where['server']}, {where['at']}"
     )
-    if "pacing" in figures:
-        console.print(_pacing(figures["pacing"]))
-    if "idle" in figures or "urgent" in figures:
-        console.print(_latency(figures.get("idle", []), figures.get("urgent")))
-    if "throughput" in figures:
-        console.print(_throughput(figures["throughput"]))
+    for table in _tables(figures):
+        console.print(table)
     for aim in figures["missed"]:
         console.print(f"[red]missed[/red] {aim}")
     if not figures["missed"]:
         console.print("[green]all aims met[/green]")
+
+
+def _tables(figures: Row) -> list[Table | str]:
+    tables: list[Table | str] = []
+    if "pacing" in figures:
+        tables.append(_pacing(figures["pacing"]))
+    if latencies := _latency_rows(figures):
+        tables.append(_latency(latencies))
+    if found := figures.get("throughput"):
+        tables += [_throughput(course, found[course]) for course in ANSWERS if course in found]
+        tables += [f"{name} left out: {why}" for name, why in found["left_out"].items()]
+    if found := figures.get("scale"):
+        tables += [_memory(found["memory"]), _claims(found["claims"]), _idle(found["idle"])]
+    return tables
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -115,44 +72,86 @@ def _pacing(rows: list[Row]) -> Table:
             str(row["rate_per_s"]), str(row["processes"]), str(row["largest_window"]),
             str(row["largest_window_leaving"]), _figure(row["smallest_margin_ms"]), f"{row['used']:.1%}", _figure(row["gaps_ms"].get("p99")),
             f"{row['scripts_per_message']:.2f}", " ".join(workers), _figure(cpu.get("simulator"), 2),
-            _figure(cpu.get("redis"), 2), _figure(cpu.get("others"), 2), _waited(row),
+            _figure(cpu.get("redis"), 2), _figure(cpu.get("others"), 2), waited_for_core(row),
         )  # fmt: skip
     return table
 
 
-def _waited(row: Row) -> str:
-    """How long the busiest worker waited for a core."""
-    workers = {name: used for name, used in row.get("cores", {}).items() if name.startswith("worker")}
-    share = row.get("waited", {}).get(max(workers, key=lambda name: workers[name], default=""))
-    return "" if share is None else f"{share:.0%}"
-
-
-def _latency(idle: list[Row], urgent: Row | None) -> Table:
-    table = _table("Enqueue to POST, ms", "", "messages", "p50", "p90", "p99", "max", "others (cores)", "waited")
-    rows = [(f"idle number, {row['processes']} processes", row) for row in idle]
-    if urgent:
+def _latency_rows(figures: Row) -> list[tuple[str, Row]]:
+    rows = [(f"idle number, {row['processes']} processes", row) for row in figures.get("idle", ())]
+    if urgent := figures.get("urgent"):
         rows.append((f"urgent, {urgent['bulk_waiting']} bulk waiting", urgent))
+    return rows + [(f"second number, first {row['state']}", row) for row in figures.get("isolation", ())]
+
+
+def _latency(rows: list[tuple[str, Row]]) -> Table:
+    table = _table("Enqueue to POST, ms", "", "messages", "p50", "p90", "p99", "max", "others (cores)", "waited")
     for name, row in rows:
         figures = (_figure(row[which]) for which in ("p50_ms", "p90_ms", "p99_ms", "max_ms"))
-        table.add_row(name, str(row["count"]), *figures, _figure(row["cores"].get("others"), 2), _waited(row))
+        table.add_row(name, str(row["count"]), *figures, _figure(row["cores"].get("others"), 2), waited_for_core(row))
     return table
 
 
-def _throughput(found: Row) -> Table:
-    title = (
-        f"Unpaced, one process: {found['times_arq']:.1f} times stock arq, "
-        f"{found['share_of_engine']:.0%} of the engine alone; rounds {found['rounds_per_s']}"
-    )
-    table = _table(title, "", "in flight", "messages", "per s", "worker µs", "redis µs", "scripts", "all commands")
-    rows = [("dispatcher", found["dispatcher"])]
-    rows += [("engine alone", row) for row in found["engine_alone"]]
-    rows += [("stock arq", row) for row in found["stock_arq"]]
-    for name, row in rows:
+def _throughput(course: str, found: Row) -> Table:
+    ratios = [f"{name} {ratio['median']:.2f} of {ratio['rounds']}" for name, ratio in found["ratios"].items()]
+    sink = found["sink"]
+    table = _table(
+        f"Unpaced, one process, {ANSWERS[course]}: {'; '.join(ratios)}; the endpoint took {sink['most_per_s']:.0f}/s "
+        f"from {sink['most_by']}",
+        "", "in flight", "messages", "per s", "rounds", "worker µs", "redis µs", "endpoint µs", "endpoint (cores)",
+        "others", "scripts", "all commands",
+    )  # fmt: skip
+    for name, row in found["middles"].items():
+        rounds = " ".join(f"{one['per_s']:.0f}" for one in found["rounds"][name])
+        cpu = row["cores"]
         table.add_row(
-            name, str(row.get("in_flight", row["most_in_flight"])), str(row["messages"]), f"{row['per_s']:.0f}",
-            _figure(row.get("worker_us"), 0), _figure(row.get("redis_us"), 0),
+            name, _in_flight(row), str(row["messages"]), f"{row['per_s']:.0f}", rounds,
+            _figure(row.get("worker_us"), 0), _figure(row.get("redis_us"), 0), _figure(row.get("sink_us"), 0),
+            _figure(cpu.get("simulator"), 2), _figure(cpu.get("others"), 2),
             _figure(row.get("scripts_per_message"), 2), _figure(row.get("commands_per_message")),
         )  # fmt: skip
+    return table
+
+
+def _in_flight(row: Row) -> str:
+    """How many at once; of ours, whose room is only a limit, also the most that was seen claimed and not settled."""
+    return f"{row['in_flight']}, seen {row['most_claimed']}" if "most_claimed" in row else str(row["in_flight"])
+
+
+def _memory(found: Row) -> Table:
+    table = _table(
+        f"Bytes a message in Redis, bodies of {found['body_bytes']}; {found['enqueued_per_s']} a second from one producer",
+        "", "messages", "in all", "record", "body", "sets", "events",
+    )  # fmt: skip
+    for state in ("waiting", "finished"):
+        row = found[state]
+        parts = (str(row[f"{part}_bytes"]) for part in ("used", "record", "body", "sets", "events"))
+        table.add_row(state, str(found["messages"]), *parts)
+    return table
+
+
+def _claims(rows: list[Row]) -> Table:
+    table = _table(
+        "Claims, µs in the server", "waiting", "numbers", "messages each", "p50", "p99", "as filled p50", "times", "as filled times",
+        "take p50", "filled in s",
+    )  # fmt: skip
+    for row in rows:
+        for case in (row["few"], row["many"]):
+            times = (f"{row['times']:.2f}", f"{row['filled_times']:.2f}") if case is row["many"] else ("", "")
+            table.add_row(
+                str(case["waiting"]), str(case["numbers"]), str(case["claimed_each"]), _figure(case["p50_us"], 0),
+                _figure(case["p99_us"], 0), _figure(case["filled_p50_us"], 0), *times, _figure(case["take_p50_us"], 0),
+                _figure(case["filled_s"]),
+            )  # fmt: skip
+    return table
+
+
+def _idle(row: Row) -> Table:
+    table = _table("A process that serves nothing", "worker (cores)", "redis (cores)", "commands/s", "scripts/s")
+    table.add_row(
+        _figure(row["worker_share"], 3), _figure(row["redis_share"], 3), _figure(row["commands_per_s"]),
+        _figure(row["scripts_per_s"]),
+    )  # fmt: skip
     return table
 
 

@@ -1,5 +1,6 @@
 """The plain way: arq with one job for each message, its defaults, and httpx over its own transport."""
 
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -23,14 +24,14 @@ async def enqueue(redis_url: str, count: int) -> None:
         await pool.aclose(close_connection_pool=True)
 
 
-def work(redis_url: str, url: str, max_jobs: str) -> None:
-    """Be an arq worker on uvloop until stopped."""
+def work(redis_url: str, url: str, max_jobs: str, wait: Callable[[], object]) -> None:
+    """Be an arq worker on uvloop until stopped; it begins once `wait` returns."""
     import uvloop
 
-    uvloop.run(_work(redis_url, f"{url}/v25.0/{NUMBER}/messages", int(max_jobs)))
+    uvloop.run(_work(redis_url, f"{url}/v25.0/{NUMBER}/messages", int(max_jobs), wait))
 
 
-async def _work(redis_url: str, target: str, max_jobs: int) -> None:
+async def _work(redis_url: str, target: str, max_jobs: int, wait: Callable[[], object]) -> None:
     # no limit of its own: as many connections as there are jobs
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     async with httpx.AsyncClient(limits=limits, timeout=15, trust_env=False) as http:
@@ -48,4 +49,5 @@ async def _work(redis_url: str, target: str, max_jobs: int) -> None:
             handle_signals=False,
         )
         print("ready", flush=True)
+        wait()
         await worker.async_run()

@@ -2,11 +2,27 @@
 
 import argparse
 import asyncio
+import io
 import json
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import httpx
+import pytest
+from rich.console import Console
+
+from dispatcher import Dispatcher
+from dispatcher.embedded import Server
+from dispatcher.lanes.connection import connect
+from dispatcher.lanes.keys import Keys
+from dispatcher.lanes.line import Line
+from dispatcher.lanes.registry import Registered, Registry
 from tests.bench import __main__ as bench
-from tests.bench import report
+from tests.bench import aims, bull, contestants, isolation, report, throughput
+from tests.bench.contestants import Course
+from tests.bench.filling import fill
+from tests.bench.harness import NUMBER, WABA, message
 
 
 def _measured(*arguments: str) -> dict[str, Any]:
@@ -27,6 +43,93 @@ def test_short_measurements_give_whole_figures() -> None:
     assert 0 < idle["p50_ms"] <= idle["p90_ms"] <= idle["p99_ms"] <= idle["max_ms"]
 
 
+async def test_trouble_on_one_number_is_measured_beside_another() -> None:
+    states = ("calm", "throttled")
+    rows = await isolation.measure(lambda _: None, count=10, backlog=100, states=states)
+    assert tuple(row["state"] for row in rows) == states
+    assert all(0 < row["p50_ms"] <= row["p99_ms"] for row in rows)
+    assert rows[1]["first_number"]["gate"] == "throttled"
+
+
+def test_scale_gives_whole_figures() -> None:
+    found = _measured("--only", "scale")["scale"]
+    assert list(found) == ["memory", "idle", "claims"]
+    waiting, finished = found["memory"]["waiting"], found["memory"]["finished"]
+    assert min(waiting[part] for part in ("used_bytes", "record_bytes", "body_bytes", "sets_bytes")) > 0
+    assert min(finished[part] for part in ("used_bytes", "record_bytes", "events_bytes")) > 0
+    assert found["idle"]["scripts_per_s"] > 0
+    assert [row["many"]["numbers"] for row in found["claims"]] == [1, 100]
+    assert all(case["p50_us"] > 0 for row in found["claims"] for case in (row["few"], row["many"]))
+
+
+async def test_throughput_compares_round_by_round() -> None:
+    course = Course(200, is_instant=True)
+    runs: dict[str, throughput.Run] = {
+        throughput.TWO_ENGINES: partial(contestants.engine, course, 20, processes=2),
+        throughput.ENGINE: partial(contestants.engine, course, 20),
+        throughput.OURS: partial(contestants.dispatcher, course),
+        throughput.ARQ: partial(contestants.arq, course, 150),
+    }
+    found = await throughput.compared(lambda _: None, "instant", 1, runs)
+    assert set(found["ratios"]) == {"share_of_engine", "cpu_of_engine", "times_arq"}
+    assert found["middles"]["two engines"]["messages"] == 400
+    speed = {"left_out": {"bullmq": "no node"}, "instant": found}
+    assert aims.missed({"throughput": speed}) is not None
+    text = io.StringIO()
+    report.show({"machine": report.machine(), "throughput": speed, "missed": []}, Console(file=text, width=160))
+    assert "bullmq left out: no node" in text.getvalue()
+
+
+def test_without_node_bullmq_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(bull.Missing, match="no node"):
+        bull.install(tmp_path)
+
+
+async def test_a_message_that_comes_twice_spoils_a_run() -> None:
+    async with Course(2, is_instant=True).rig() as it:
+        async with httpx.AsyncClient(trust_env=False) as http:
+            for _ in range(2):
+                await http.post(it.cloud.url, content=b'{"biz_opaque_callback_data":"d1:1:same"}')
+        with pytest.raises(RuntimeError, match="posts=2, once=0"):
+            await contestants.row_of(it, 2, 0)
+
+
+async def test_a_fill_by_the_server_is_what_a_producer_would_have_queued() -> None:
+    with Server() as server:
+        redis = connect(server.url, timeout_s=10)
+        await Registry(Line(redis), Keys()).publish([Registered(NUMBER, "bench", 80, WABA)])
+        await fill(redis, 2)
+        (filled, _), _ = await _waiting(redis)
+        async with Dispatcher.connect(server.url) as producer:
+            await producer.send(message("by-hand", 0, "bulk"))
+        by_hand = b"by-hand"
+        ours, theirs = await _lying(redis, filled), await _lying(redis, by_hand)
+        await redis.aclose()
+    assert ours == theirs
+
+
+async def _waiting(redis: Any) -> tuple[list[bytes], int]:
+    lane = Keys().lane(NUMBER, 2)
+    return await redis.zrange(lane, 0, -1), await redis.zcard(lane)
+
+
+async def _lying(redis: Any, key: bytes) -> dict[str, Any]:
+    """What there is of a message, but for its times and the fingerprint of its recipient."""
+    prefix = Keys().prefix.encode()
+    record = await redis.hgetall(prefix + b"msg:" + key)
+    lasts = int(record[b"expires"]) - int(record[b"due"])
+    changing = {b"enqueued", b"due", b"expires", b"fingerprint"}
+    listed = [await redis.zscore(name, key) for name in (Keys().lane(NUMBER, 2), Keys()("expiry"))]
+    return {
+        "record": {name: value for name, value in record.items() if name not in changing},
+        "fields": sorted(record),
+        "lasts": lasts,
+        "body": await redis.get(prefix + b"body:" + key),
+        "in lane and expiry": [int(score) for score in listed] == [int(record[b"due"]), int(record[b"expires"])],
+    }
+
+
 def test_missed_aims_are_named() -> None:
     row = {"rate_per_s": 80, "processes": 2, "largest_window": 81, "largest_window_leaving": 78, "used": 0.94}
     figures = {
@@ -37,14 +140,57 @@ def test_missed_aims_are_named() -> None:
         ],
         "idle": [{"processes": 1, "p99_ms": 31.0}],
         "urgent": {"p99_ms": 101.0},
-        "throughput": {"times_arq": 7.9},
+        "isolation": [
+            {"state": "busy", "p99_over_calm_ms": 50.0},
+            {"state": "hanging", "p99_over_calm_ms": 20.5},
+            {"state": "stopped", "p99_over_calm_ms": 20.0},
+        ],
+        "throughput": {
+            "slow": {
+                "ratios": {"times_arq": {"median": 7.9}, "share_of_engine": {"median": 0.69}},
+                "sink": {"times_ours": 1.1, "most_by": "two engines", "cores": {"two engines": 0.4}},
+            },
+            "instant": {
+                "ratios": {
+                    "share_of_engine": {"median": 0.5},
+                    "cpu_of_engine": {"median": 1.8},
+                    "times_bullmq": {"median": 0.9},
+                },
+                "sink": {"times_ours": 3.0, "most_by": "two engines", "cores": {"two engines": 0.4}},
+            },
+        },
+        "scale": {
+            "memory": {
+                "waiting": {"used_bytes": 1201},
+                "finished": {"used_bytes": 900, "record_bytes": 251, "sets_bytes": 0},
+            },
+            "idle": {"worker_share": 0.06},
+            "claims": [
+                {
+                    "few": {"waiting": 1000, "numbers": 1},
+                    "many": {"waiting": 1_000_000, "numbers": 1},
+                    "times": 1.5,
+                }
+            ],
+        },
     }
-    assert report.missed(figures) == [
+    assert aims.missed(figures) == [
         "pacing at 80/s with 2 processes: a window of 81 arrived, of 78 when they left the workers",
         "pacing at 80/s with 2 processes: 94.0% of the rate used, at least 95% wanted",
         "pacing at 80/s with 2 processes: a window of 81 arrived, of 81 when they left the workers",
         "idle number with 1 processes: p99 31.0 ms, at most 30 wanted",
         "urgent past a campaign: p99 101.0 ms, at most 100 wanted",
-        "throughput: 7.9 times stock arq, at least 8 wanted",
+        "isolation, first number hanging: p99 20.5 ms above that without trouble, at most 20 wanted",
+        "throughput, answers after 150 ms: 0.69 of the engine alone, at least 0.7 wanted",
+        "throughput, answers after 150 ms: 7.90 of stock arq, at least 8 wanted",
+        "throughput, answers after 150 ms: the endpoint may be what limits; it took 1.10 times as much from "
+        "two engines as from us, and used up to 0.40 of a core",
+        "throughput, instant answers: 0.90 of BullMQ, at least 1 wanted",
+        "throughput, instant answers: 1.80 times the processor time of the engine alone, at most 1.7 wanted",
+        "scale: 1201 bytes a waiting message, at most 1200 wanted",
+        "scale: 251 bytes a finished message, at most 250 wanted",
+        "scale: an idle process uses 6.0% of a core, at most 5% wanted",
+        "scale: a claim with 1000000 waiting on 1 numbers takes 1.50 times as long as with 1000 on 1, "
+        "at most 1.25 wanted",
     ]
-    assert report.missed({"pacing": [], "urgent": {"p99_ms": 100.0}}) == []
+    assert aims.missed({"pacing": [], "urgent": {"p99_ms": 100.0}}) == []

@@ -1,152 +1,135 @@
-"""How much one process delivers when no rate holds it back, beside arq as it comes, and the HTTP engine alone."""
+"""How much one process delivers when no rate holds it back, beside others, round by round."""
 
-import asyncio
-import json
-import time
-from collections.abc import Callable
+import tempfile
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from statistics import median
 from typing import Any
 
-from dispatcher.lanes.connection import connect
-from tests.bench import stock_arq
-from tests.bench.cloud import Arrival
-from tests.bench.harness import LATENCY_MS, UNPACED_PER_S, Rig, rig, until
-from tests.bench.processes import Child, Meter
+from tests.bench import bull, contestants
+from tests.bench.contestants import Course, most_in_flight
 
 Say = Callable[[str], None]
 Row = dict[str, Any]
+Rows = dict[str, list[Row]]
+Run = Callable[[], Awaitable[Row]]
 
 ARQ_IN_FLIGHT = (30, 100, 150)
-RAW_IN_FLIGHT = (300, 1000)
-_LIMIT_S = 180.0
+FEW_IN_FLIGHT = 300
+OURS = "dispatcher"
+ENGINE = "engine alone"
+ENGINE_FEW = "engine alone, few"
+TWO_ENGINES = "two engines"
+BULL = "bullmq"
+BULL_FEW = "bullmq, few"
+ARQ = "stock arq"
 
 
-async def measure(say: Say, *, count: int, arq_count: int, rounds: int, arq_in_flight: tuple[int, ...]) -> Row:
-    """Rounds of all three take turns, so that noise meets each of them."""
-    ours: list[Row] = []
-    raw: dict[int, list[Row]] = {in_flight: [] for in_flight in RAW_IN_FLIGHT}
-    arq: list[Row] = []
-    for turn in range(max(rounds, len(arq_in_flight))):
-        if turn < rounds:
-            ours.append(_told(say, "dispatcher", await _dispatcher(count)))
-            for in_flight, rows in raw.items():
-                rows.append(_told(say, f"engine alone, {in_flight} in flight", await _raw(count, in_flight)))
-        if turn < len(arq_in_flight):
-            row = {"in_flight": arq_in_flight[turn], **await _arq(arq_count, arq_in_flight[turn])}
-            arq.append(_told(say, f"stock arq, {row['in_flight']} in flight", row))
-    engine = [{"in_flight": in_flight, **_middle(rows)} for in_flight, rows in raw.items()]
-    best_engine = max(engine, key=lambda row: float(row["per_s"]))
-    best_arq = max(arq, key=lambda row: float(row["per_s"]))
-    middle = _middle(ours)
-    return {
-        "dispatcher": middle,
-        "rounds_per_s": [round(row["per_s"]) for row in ours],
-        "engine_alone": engine,
-        "stock_arq": arq,
-        "times_arq": middle["per_s"] / best_arq["per_s"],
-        "share_of_engine": middle["per_s"] / best_engine["per_s"],
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is measured; stock arq's settings are tried with an eighth of its messages, the best then counts."""
+
+    count: int
+    arq_count: int
+    rounds: int
+    arq_in_flight: tuple[int, ...]
+    with_bullmq: bool = True
+
+
+async def measure(say: Say, plan: Plan) -> Row:
+    """Answers after 150 ms, then instant ones; all contestants take turns, so that noise meets each of them."""
+    with tempfile.TemporaryDirectory(prefix="dispatcher-bench-node-") as name:
+        installed, left_out = None, {}
+        try:
+            if not plan.with_bullmq:
+                raise bull.Missing("not wanted")
+            installed = bull.install(Path(name))
+        except bull.Missing as exc:
+            left_out["bullmq"] = str(exc)
+            say(f"throughput: bullmq is left out: {exc}")
+        slow, instant = Course(plan.count, is_instant=False), Course(plan.count, is_instant=True)
+        arq = replace(slow, count=plan.arq_count)
+        best_arq = await _best_arq(say, arq, plan.arq_in_flight)
+        return {
+            "left_out": left_out,
+            "in_flight": most_in_flight(),
+            "slow": await compared(
+                say, "150 ms", plan.rounds, {**_runs(slow, installed), ARQ: partial(contestants.arq, arq, best_arq)}
+            ),
+            "instant": await compared(say, "instant", plan.rounds, _runs(instant, installed)),
+        }
+
+
+async def _best_arq(say: Say, course: Course, tried: tuple[int, ...]) -> int:
+    """Find the setting that is best for stock arq."""
+    if len(tried) == 1:
+        return tried[0]
+    brief, per_s = replace(course, count=course.count // 8), {}
+    for in_flight in tried:
+        per_s[in_flight] = (await contestants.arq(brief, in_flight))["per_s"]
+        say(f"throughput, stock arq tried with {in_flight} jobs at once: {per_s[in_flight]:.0f}/s")
+    return max(per_s, key=lambda in_flight: per_s[in_flight])
+
+
+def _runs(course: Course, installed: Path | None) -> dict[str, Run]:
+    """Who takes part, in the order of a round: those who are compared most closely are neighbours."""
+    most = most_in_flight()
+    runs: dict[str, Run] = {
+        TWO_ENGINES: partial(contestants.engine, course, most, processes=2),
+        ENGINE_FEW: partial(contestants.engine, course, FEW_IN_FLIGHT),
+        ENGINE: partial(contestants.engine, course, most),
+        OURS: partial(contestants.dispatcher, course),
     }
+    if installed is not None:
+        runs[BULL_FEW] = partial(contestants.bullmq, course, FEW_IN_FLIGHT, installed)
+        runs[BULL] = partial(contestants.bullmq, course, most, installed)
+    return runs
 
 
-def _told(say: Say, what: str, row: Row) -> Row:
-    say(f"throughput, {what}: {row['per_s']:.0f}/s")
-    return row
+async def compared(say: Say, answers: str, rounds: int, runs: dict[str, Run]) -> Row:
+    """Run all of them so many times; the rounds, the middle one of each, and how ours compare."""
+    rows: Rows = {name: [] for name in runs}
+    for turn in range(rounds):
+        # there and back again, so that nobody always has the warmer or the quieter machine
+        for name in list(runs) if turn % 2 == 0 else reversed(runs):
+            row = await runs[name]()
+            say(f"throughput, {answers}, {name}: {row['per_s']:.0f}/s, {row.get('worker_us', 0)} µs a message")
+            rows[name].append(row)
+    middles = {name: _middle(each) for name, each in rows.items()}
+    return {"rounds": rows, "middles": middles, "ratios": _ratios(rows), "sink": _sink(middles)}
 
 
 def _middle(rows: list[Row]) -> Row:
-    """The round in the middle, by speed."""
-    middle = median([row["per_s"] for row in rows]) if len(rows) % 2 else sorted(row["per_s"] for row in rows)[0]
-    return next(row for row in rows if row["per_s"] == middle)
+    """The round in the middle, by speed; of two, the slower."""
+    return sorted(rows, key=lambda row: float(row["per_s"]))[(len(rows) - 1) // 2]
 
 
-async def _dispatcher(count: int) -> Row:
-    async with rig(rate=UNPACED_PER_S) as it:
-        enqueued_s = await it.enqueue(count)
-        before = await it.commands()
-        await it.start(1)
-        meter = it.meter()
-        await until(lambda: _is_empty(it), _LIMIT_S, every_s=0.02)
-        ended_ns, used, shares = time.monotonic_ns(), meter.seconds(), meter.shares()
-        after = await it.commands()
-        row = await _row(it, count, ended_ns)
-        it.stop()
+def _ratios(rows: Rows) -> Row:
+    """Ours to others', round by round, as neighbours in time have the same noise; and the median of those."""
+    found: dict[str, list[float]] = {"share_of_engine": _each(rows[OURS], rows[ENGINE], "per_s")}
+    if all("worker_us" in row for row in rows[OURS]):
+        found["cpu_of_engine"] = _each(rows[OURS], rows[ENGINE], "worker_us")
+    if ARQ in rows:
+        found["times_arq"] = _each(rows[OURS], rows[ARQ], "per_s")
+    if BULL in rows:
+        pairs = zip(rows[BULL], rows[BULL_FEW], strict=True)
+        better = [max(pair, key=lambda row: float(row["per_s"])) for pair in pairs]
+        found["times_bullmq"] = _each(rows[OURS], better, "per_s")
+    return {name: {"median": round(median(each), 3), "rounds": each} for name, each in found.items()}
+
+
+def _each(ours: list[Row], theirs: list[Row], figure: str) -> list[float]:
+    return [round(one[figure] / other[figure], 3) for one, other in zip(ours, theirs, strict=True)]
+
+
+def _sink(middles: dict[str, Row]) -> Row:
+    """How much the endpoint took from whom, and how busy it was: it must not be what is measured."""
+    most = max(middles, key=lambda name: float(middles[name]["per_s"]))
     return {
-        **row,
-        "enqueued_per_s": round(count / enqueued_s),
-        "worker_us": _us(used, "worker 1", count),
-        "redis_us": _us(used, "redis", count),
-        "simulator_us": _us(used, "simulator", count),
-        **_commands(before, after, count),
-        **shares,
-    }
-
-
-async def _is_empty(it: Rig) -> bool:
-    return not await it.waiting()
-
-
-async def _raw(count: int, in_flight: int) -> Row:
-    async with rig(rate=UNPACED_PER_S) as it:
-        with Child(["raw", it.cloud.url, str(count), str(in_flight)], it.folder / "raw") as child:
-            said = json.loads(await asyncio.to_thread(child.line))
-        row = await _row(it, count, said["ended_ns"])
-    return {**row, "worker_us": round(said["cpu_s"] / count * 1e6)}
-
-
-async def _arq(count: int, in_flight: int) -> Row:
-    async with rig(rate=UNPACED_PER_S) as it:
-        await stock_arq.enqueue(it.server.url, count)
-        redis = connect(it.server.url, timeout_s=10)
-        before = await it.commands()
-        with Child(["arq", it.server.url, it.cloud.url, str(in_flight)], it.folder / "arq") as child:
-            child.line()
-            meter = Meter({"arq": child.pid, "redis": it.server.pid})
-
-            async def is_done() -> bool:
-                child.check()
-                return not await redis.zcard("arq:queue")
-
-            await until(is_done, _LIMIT_S, every_s=0.02)
-            ended_ns, used = time.monotonic_ns(), meter.seconds()
-            after = await it.commands()
-        await redis.aclose()
-        row = await _row(it, count, ended_ns)
-    return {
-        **row,
-        "worker_us": _us(used, "arq", count),
-        "redis_us": _us(used, "redis", count),
-        **_commands(before, after, count),
-    }
-
-
-async def _row(it: Rig, count: int, ended_ns: int) -> Row:
-    """From the first arrival until the last message is done with, in Redis too; each was accepted once."""
-    report, arrivals = await it.cloud.report(), await it.cloud.arrivals()
-    if report["accepted_once"] != count or len(arrivals) != count:
-        raise RuntimeError(f"{count} messages, but {report}")
-    took_s = (ended_ns - arrivals[0].at_ns) / 1e9
-    return {"messages": count, "seconds": took_s, "per_s": count / took_s, "most_in_flight": _most_open(arrivals)}
-
-
-def _most_open(arrivals: list[Arrival]) -> int:
-    """Most requests that the simulator had at once."""
-    most, oldest = 0, 0
-    for newest, one in enumerate(arrivals):
-        while one.at_ns - arrivals[oldest].at_ns > LATENCY_MS * 1e6:
-            oldest += 1
-        most = max(most, newest - oldest + 1)
-    return most
-
-
-def _us(used: dict[str, float], name: str, count: int) -> int | None:
-    """Processor time of a process for each message."""
-    return round(used[name] / count * 1e6) if name in used else None
-
-
-def _commands(before: dict[str, int], after: dict[str, int], count: int) -> Row:
-    """What Redis ran for each message: scripts, and all commands, those inside scripts too."""
-    ours = {name: calls - before.get(name, 0) for name, calls in after.items() if name not in {"info", "zcard"}}
-    return {
-        "scripts_per_message": round(ours.get("evalsha", 0) / count, 3),
-        "commands_per_message": round(sum(ours.values()) / count, 1),
+        "most_per_s": middles[most]["per_s"],
+        "most_by": most,
+        "times_ours": round(middles[most]["per_s"] / middles[OURS]["per_s"], 2),
+        "cores": {name: row["cores"]["simulator"] for name, row in middles.items() if "simulator" in row["cores"]},
     }
