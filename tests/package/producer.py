@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import Any
 
 from redis.asyncio import Redis
@@ -20,7 +21,10 @@ import dispatcher
 from dispatcher import Dispatcher, KeyConflict, QueueFull, QueueUnavailable, Refused, Ticket
 
 NUMBER = "106540352242922"
-OF_EXTRAS = ("aiolimiter", "arq", "httpx", "pydantic_settings", "pyreqwest", "rich", "structlog", "typer", "uvloop")
+OF_EXTRAS = (
+    *("aiolimiter", "arq", "httpx", "pydantic_settings", "pyreqwest", "rich", "starlette", "structlog", "typer"),
+    *("uvicorn", "uvloop"),
+)
 TIMEOUT_S = 0.5
 
 
@@ -116,6 +120,24 @@ async def fill(url: str) -> Any:
         return [*found, *[told(ticket) async for ticket in d.send_many(many)], await d.status("k1")]
 
 
+async def consume(url: str) -> Any:
+    """Read the events of two cancelled messages: one consumer leaves the second to the next; then hand in a webhook."""
+    async with Dispatcher.connect(url) as d:
+        for key in ("k1", "k2"):
+            await d.send(message(key, callback_data=f"of {key}"))
+            await d.cancel(key)
+        found: list[Any] = []
+        for name in ("a", "a", "b"):
+            async with aclosing(d.events(group="crm", consumer=name, idle_s=0.1)) as events:
+                async for event in events:
+                    found.append([event.type, event.key, event.callback_data])
+                    if event.key == "k2":
+                        break
+            await asyncio.sleep(0.2)
+        await d.receive({"entry": []})
+        return [found, [(lag.stream, lag.group, lag.waiting) for lag in await d.lags()]]
+
+
 RAW: dict[str, Any] = {"NEVER_DECODE": True}
 SCENARIOS: dict[str, Callable[..., Awaitable[Any]]] = {
     "bare": bare,
@@ -124,6 +146,7 @@ SCENARIOS: dict[str, Callable[..., Awaitable[Any]]] = {
     "drop": drop,
     "harm": harm,
     "fill": fill,
+    "consume": consume,
 }
 
 if __name__ == "__main__":

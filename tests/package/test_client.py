@@ -133,3 +133,9 @@ def test_a_full_server_is_said_with_the_key(client: Client, own_server: OwnServe
         ["k3", None, False, "QueueFull"],
         None,
     ]
+
+
+def test_a_consumer_gets_what_another_left(client: Client, server: Server) -> None:
+    second = ["cancelled", "k2", "of k2"]
+    found = [["cancelled", "k1", "of k1"], second, second, second]
+    assert client.run("consume", registered(server).url) == [found, [["events", "crm", 1]]]

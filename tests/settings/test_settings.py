@@ -148,8 +148,8 @@ def test_what_kubernetes_injects_is_ignored() -> None:
 
 def test_what_only_looks_injected_is_refused() -> None:
     assert problems(PORT="9464", REDIS_PORT="6379", HOST="h") == (
-        "DISPATCHER_HOST: no such setting",
-        "DISPATCHER_PORT: no such setting",
+        "DISPATCHER_HOST: no such setting; did you mean DISPATCHER_API_HOST?",
+        "DISPATCHER_PORT: no such setting; did you mean DISPATCHER_API_PORT?",
         "DISPATCHER_REDIS_PORT: no such setting; did you mean DISPATCHER_REDIS_URL?",
     )
 
@@ -204,6 +204,39 @@ def test_a_bad_file_with_the_url_of_redis_is_named(tmp_path: Path) -> None:
     )
 
 
+def test_secrets_come_in_any_number_and_from_files(tmp_path: Path) -> None:
+    file = tmp_path / "secrets"
+    file.write_text("new\nold\n\n")
+    both = (SecretStr("new"), SecretStr("old"))
+    assert load(APP_SECRETS="new, old,new").app_secrets == both
+    assert load(APP_SECRETS_FILE=str(file)).app_secrets == both
+    assert load().app_secrets == ()
+    file.write_text("token\n")
+    assert load(WEBHOOK_VERIFY_TOKEN_FILE=str(file)).webhook_verify_token == SecretStr("token")
+    shown = load(APP_SECRETS="wall-paper", WEBHOOK_FORWARD_URLS="http://host/?token=wall-paper")
+    assert "wall-paper" not in f"{shown} {shown!r} {shown.model_dump()}"
+
+
+def test_wrong_secrets_and_urls_are_not_repeated(tmp_path: Path) -> None:
+    file = tmp_path / "secrets"
+    file.write_text("carpét")
+    assert problems(
+        APP_SECRETS_FILE=str(file),
+        WEBHOOK_VERIFY_TOKEN="wall paper",
+        WEBHOOK_FORWARD_URLS="https://host/,ftp://wall-paper",
+        API_PORT="80000",
+        API_HOST="a b",
+    ) == (
+        f"DISPATCHER_APP_SECRETS_FILE: what '{file}' holds (not shown) is wrong; "
+        "put secrets, separated by commas there",
+        "DISPATCHER_WEBHOOK_VERIFY_TOKEN: what was given (not shown) is wrong; give a text without white space",
+        "DISPATCHER_WEBHOOK_FORWARD_URLS: what was given (not shown) is wrong; "
+        "give URLs such as https://host/path, separated by commas",
+        "DISPATCHER_API_HOST: 'a b' is wrong; give a name or address; 0.0.0.0 is every one",
+        "DISPATCHER_API_PORT: '80000' is wrong; give a port from 1 to 65535, or 0 for a free one",
+    )
+
+
 def test_a_password_in_the_url_of_graph_is_not_repeated() -> None:
     assert problems(GRAPH_URL="https://user:wall-paper@host") == (
         "DISPATCHER_GRAPH_URL: what was given (not shown) is wrong; give a URL such as https://graph.facebook.com",
@@ -242,7 +275,7 @@ def test_the_documentation_lists_every_setting_as_it_is() -> None:
 def documented(name: str) -> str:
     field = Settings.model_fields[name]
     default = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
-    shown = "" if default is None else f" `{default:.10g}`" if isinstance(default, float) else f" `{default}`"
+    shown = "" if default in (None, ()) else f" `{default:.10g}`" if isinstance(default, float) else f" `{default}`"
     unit = " s" if name.endswith("_s") else ""
     assert isinstance(field.json_schema_extra, dict)
     return f"| `{name.upper()}` |{shown or ' '} |{unit or ' '} | {field.description} | {field.json_schema_extra['right']} |"

@@ -1,0 +1,151 @@
+"""Writes down what happens in an API process, as events and metrics. Decides nothing, and never shows a body."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
+
+import structlog
+
+from dispatcher import errors, logs
+from dispatcher.api.metrics import ApiMetrics
+from dispatcher.lanes.inbox import Waiting
+from dispatcher.lanes.lags import Lag
+from dispatcher.webhooks.updates import Receipt
+
+_STATUSES: Final = frozenset({"sent", "delivered", "read", "played", "failed"})
+_BROKEN_EVERY_S: Final = 10.0
+
+
+class Journal:
+    """Hears of everything that a process does; `log` carries the process's name."""
+
+    def __init__(self, metrics: ApiMetrics, process: str, hosts: Sequence[str] = ()) -> None:
+        self._metrics = metrics
+        self._hosts = hosts
+        self._log: Any = structlog.get_logger().bind(process=process)
+        self._turned_away: Counter[str] = Counter()
+        self._is_away = False
+        self._broken_at = float("-inf")
+
+    # the door
+
+    def answered(self, outcome: str, took_s: float) -> None:
+        """A webhook request was answered, or its sender is gone."""
+        self._metrics.requests.labels(outcome).inc()
+        self._metrics.answer.observe(took_s)
+        if outcome != "stored":
+            self._turned_away[outcome] += 1
+
+    def stored(self, *, is_forwarded: bool) -> None:
+        """A body was stored; without room to pass it on if not `is_forwarded`."""
+        if not is_forwarded:
+            for host in self._hosts:
+                self._metrics.forwarded.labels(host, "no_room").inc()
+
+    def missed(self) -> None:
+        """Redis knows of a gap now; what led to it is said once for all."""
+        counts, self._turned_away = dict(self._turned_away), Counter()
+        if counts:
+            self._log.warning(logs.DOOR_MISSED, **counts)
+
+    def waits(self, webhooks: Waiting, forwards: Sequence[tuple[str, Waiting]]) -> None:
+        """So much waits behind the door; `forwards` by host, of which several URLs may have the same."""
+        self._metrics.backlog.set(webhooks.entries)
+        self._metrics.lag.set(webhooks.oldest_s)
+        by_host: Counter[str] = Counter()
+        for host, waiting in forwards:
+            by_host[host] += waiting.entries
+        for host, entries in by_host.items():
+            self._metrics.forward_backlog.labels(host).set(entries)
+
+    def lags(self, lags: Sequence[Lag]) -> None:
+        """Those who read the streams are so far behind; groups that are gone go from the metrics too."""
+        self._metrics.events_lag.clear()
+        for lag in lags:
+            self._metrics.events_lag.labels(lag.stream, lag.group).set(lag.oldest_s)
+
+    # updates
+
+    def received(self, receipt: Receipt, word: str) -> None:
+        """A receipt was applied."""
+        self._metrics.updates.labels("foreign" if word == "foreign" else "receipt").inc()
+        if word in {"foreign", ""}:
+            return
+        status = receipt.status if receipt.status in _STATUSES else "other"
+        self._metrics.receipts.labels(status, _billable(receipt.pricing)).inc()
+        told = {"key": receipt.key, "number": receipt.number}
+        if word == "duplicate":
+            self._metrics.duplicate_acceptances.inc()
+            self._log.error(logs.DUPLICATE_FOUND, **told, wamid=receipt.wamid)
+        elif word == "dead":
+            self._log.warning(logs.MESSAGE_DIED, **told, cause="failed", error=receipt.error)
+
+    def took(self, kind: str, count: int) -> None:
+        """So many updates of a kind were worked off."""
+        if count:
+            self._metrics.updates.labels(kind).inc(count)
+
+    def kept_aside(self, exc: Exception, deliveries: int) -> None:
+        """A body made us fail again and again, and is no longer tried."""
+        self._log.error(logs.BODY_KEPT_ASIDE, deliveries=deliveries, reason=type(exc).__name__)
+
+    # what is passed on
+
+    def forwarded(self, host: str, outcome: str, count: int = 1) -> None:
+        """A webhook was passed on, or a try ended otherwise."""
+        if count:
+            self._metrics.forwarded.labels(host, outcome).inc(count)
+        if count and outcome == "given_up":
+            self._log.error(logs.FORWARD_GIVEN_UP, host=host, count=count)
+
+    def ailing(self, host: str, reason: str) -> None:
+        """A URL does not take webhooks now."""
+        self._log.warning(logs.FORWARD_AILING, host=host, reason=reason)
+
+    def well(self, host: str) -> None:
+        """A URL takes webhooks again."""
+        self._log.info(logs.FORWARD_WELL, host=host)
+
+    # the process
+
+    def away(self, exc: errors.QueueUnavailable) -> None:
+        """Redis is away, full or broken."""
+        if not self._is_away:
+            self._is_away = True
+            self._log.warning(logs.REDIS_LOST, reason=exc.reason)
+
+    def back(self) -> None:
+        """Redis answers."""
+        if self._is_away:
+            self._is_away = False
+            self._log.info(logs.REDIS_REGAINED)
+
+    def failed(self, task: str, exc: Exception) -> None:
+        """A bug of ours showed."""
+        self._log.error(logs.TASK_FAILED, task=task, exc_info=exc)
+
+    def broken(self, task: str, exc: errors.QueueBroken) -> None:
+        """Something in Redis is not what it should be; it is tried again and again, and said now and then."""
+        if time.monotonic() - self._broken_at > _BROKEN_EVERY_S:
+            self._broken_at = time.monotonic()
+            self._log.error(logs.TASK_FAILED, task=task, reason=exc.reason)
+
+    def round_trip(self, took_s: float) -> None:
+        """Redis answered a pipeline."""
+        self._metrics.redis_round_trip.observe(took_s)
+
+    def warned(self, text: str) -> None:
+        """Redis is not set up as it should be."""
+        self._log.warning(logs.REDIS_WARNED, reason=text)
+
+    def said(self, event: str, **fields: Any) -> None:
+        """Something about the process itself."""
+        self._log.info(event, **fields)
+
+
+def _billable(pricing: str) -> str:
+    """Return what Meta says of the price, in a word; it says nothing with most receipts."""
+    if '"billable":true' in pricing:
+        return "yes"
+    return "no" if '"billable":false' in pricing else "unknown"

@@ -1,0 +1,130 @@
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+import structlog
+from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
+
+from dispatcher import Dispatcher, logs
+from dispatcher.api.app import Api, Means, Times, assembled, words_of
+from dispatcher.api.metrics import ApiMetrics
+from dispatcher.api.server import address_of, listen
+from dispatcher.embedded import Server
+from dispatcher.lanes.keys import Keys
+from dispatcher.lanes.line import Line
+from dispatcher.lanes.registry import Registered, Registry
+from dispatcher.settings import Settings
+from tests.api.meta import NUMBER, SECRET, WABA, WEBHOOKS, signed
+from tests.cell import eventually
+
+_CELLS = itertools.count(1)
+TOKEN = "open-sesame"
+
+
+@dataclass
+class Running:
+    """An API process within this one."""
+
+    api: Api
+    url: str
+    settings: Settings
+    metrics: ApiMetrics
+    http: httpx.AsyncClient
+    redis: Any  # redis-py's types say of each command that it may or may not be awaited
+    task: "asyncio.Task[None]"
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, port = self.url.removeprefix("http://").split(":")
+        return host, int(port)
+
+    @property
+    def prefix(self) -> str:
+        return Keys(self.settings.cell).prefix
+
+    async def post(self, body: bytes, headers: dict[str, str] | None = None) -> int:
+        answer = await self.http.post(WEBHOOKS, content=body, headers=signed(body) if headers is None else headers)
+        return answer.status_code
+
+    def value(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+    async def gap(self) -> int:
+        return int(await self.redis.hget(f"{self.prefix}door", "gap") or 0)
+
+    async def now(self) -> int:
+        seconds, micros = await self.redis.time()
+        return int(seconds) * 1_000_000 + int(micros)
+
+    async def marks_a_gap_after(self, moment: int, within_s: float = 5) -> None:
+        async def is_marked() -> bool:
+            return await self.gap() >= moment
+
+        await eventually(is_marked, within_s)
+
+    async def works_off_all(self, within_s: float = 5) -> None:
+        async def is_empty() -> bool:
+            return int(await self.redis.xlen(f"{self.prefix}webhooks")) == 0
+
+        await eventually(is_empty, within_s)
+
+    async def end(self) -> None:
+        """Stop it as SIGTERM does."""
+        self.api.stop()
+        await asyncio.wait_for(self.task, 15)
+
+
+@contextlib.asynccontextmanager
+async def running(
+    redis_url: str, *, cell: str = "", times: Times | None = None, **given: Any
+) -> AsyncIterator[Running]:
+    """Run an API on a free port."""
+    settings = Settings(
+        redis_url=redis_url, cell=cell or f"api-{next(_CELLS)}", app_secrets=f"older,{SECRET}",
+        webhook_verify_token=TOKEN, redis_timeout_s=1.0, **given,
+    )  # fmt: skip
+    listener = listen("127.0.0.1", 0)
+    url, metrics = address_of(listener), ApiMetrics(CollectorRegistry())
+    means = Means(settings, words_of(settings), listener, metrics, times or Times())
+    async with (
+        assembled(means) as api,
+        httpx.AsyncClient(base_url=url, timeout=20) as http,
+        Redis.from_url(redis_url, protocol=2) as redis,
+    ):
+        made = Running(api, url, settings, metrics, http, redis, asyncio.create_task(api.run()))
+        try:
+            yield made
+        finally:
+            await made.end()
+
+
+@pytest.fixture
+async def api(server: Server, redis: Redis) -> AsyncIterator[Running]:
+    async with running(server.url) as made:
+        yield made
+
+
+@pytest.fixture
+async def client(api: Running) -> AsyncIterator[Dispatcher]:
+    """A producer of the cell, whose number is known."""
+    await Registry(Line(api.redis), Keys(api.settings.cell)).publish([Registered(NUMBER, "otp", 80.0, WABA)])
+    async with Dispatcher.connect(api.settings.redis_url.get_secret_value(), cell=api.settings.cell) as made:
+        yield made
+
+
+def message(key: str) -> dict[str, Any]:
+    content = {"type": "text", "text": {"body": "hello"}}
+    return {"number": NUMBER, "to": "+15551234567", "key": key, "content": content}
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    logs.set_up("ERROR")
+    yield
+    structlog.reset_defaults()  # this test's output is closed by then

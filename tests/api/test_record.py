@@ -1,0 +1,101 @@
+"""The door's record: when it last was there, and when it last may have missed something."""
+
+import asyncio
+
+from redis.asyncio import Redis
+
+from dispatcher.api.heart import SPACING_S
+from dispatcher.embedded import Server
+from dispatcher.lanes.inbox import Inbox
+from dispatcher.lanes.keys import Keys
+from dispatcher.lanes.line import Line
+from tests.api.conftest import Running, running
+from tests.api.meta import webhook
+from tests.cell import eventually
+from tests.servers import OwnServer
+
+BODY = webhook()
+
+
+async def test_a_start_is_a_gap_and_a_beat_is_none(server: Server, redis: Redis) -> None:
+    before = int((await redis.time())[0]) * 1_000_000
+    async with running(server.url) as api:
+        await api.marks_a_gap_after(before)
+        gap = await api.gap()
+        assert await api.post(BODY) == 200
+
+        async def has_beaten() -> bool:
+            return int(await redis.hget(f"{api.prefix}door", "seen") or 0) > gap  # type: ignore[misc]
+
+        await eventually(has_beaten)
+        assert await api.gap() == gap
+
+
+async def test_a_door_that_was_not_seen_for_five_seconds_had_a_gap(redis: Redis) -> None:
+    line, door = Line(redis), Keys()("door")
+    inbox = Inbox(line, Keys())
+    assert (await inbox.beat()).marked
+    assert not (await inbox.beat()).marked
+    seen, gap = (int(value or 0) for value in await redis.hmget(door, ["seen", "gap"]))  # type: ignore[misc]
+    await redis.hset(door, "seen", str(seen - 4_000_000))  # type: ignore[misc]
+    assert not (await inbox.beat()).marked
+    await redis.hset(door, "seen", str(seen - 6_000_000))  # type: ignore[misc]
+    assert (await inbox.beat()).marked
+    assert int(await redis.hget(door, "gap") or 0) > gap  # type: ignore[misc]
+
+
+async def test_a_gap_is_told_with_the_next_body(redis: Redis) -> None:
+    inbox, door = Inbox(Line(redis), Keys()), Keys()("door")
+    await inbox.store(b"{}", "", "")
+    first = int(await redis.hget(door, "gap") or 0)  # type: ignore[misc]
+    await inbox.store(b"{}", "", "")
+    assert int(await redis.hget(door, "gap") or 0) == first > 0  # type: ignore[misc]
+    inbox.missed()
+    await inbox.store(b"{}", "", "")
+    assert int(await redis.hget(door, "gap") or 0) > first  # type: ignore[misc]
+    assert not inbox.gap.is_set()
+
+
+async def test_what_is_missed_while_a_beat_is_under_way_is_told_by_the_next(redis: Redis) -> None:
+    inbox = Inbox(Line(redis), Keys())
+    beating = asyncio.create_task(inbox.beat())
+    await asyncio.sleep(0)
+    inbox.missed()
+    assert (await beating).marked
+    assert inbox.gap.is_set()
+    assert (await inbox.beat()).marked
+
+
+async def test_many_bad_requests_share_a_write(api: Running) -> None:
+    await api.marks_a_gap_after(1)
+    calls = await beats(api)
+    began = asyncio.get_running_loop().time()
+    for _ in range(100):
+        assert await api.post(b"{}", {}) == 401
+    took = asyncio.get_running_loop().time() - began
+    assert await beats(api) - calls <= took / SPACING_S + 2
+
+
+async def beats(api: Running) -> float:
+    stats = await api.redis.info("commandstats")
+    return float(stats["cmdstat_evalsha"]["calls"]) - api.value("dispatcher_webhook_requests_total", outcome="stored")
+
+
+async def test_a_gap_that_redis_did_not_hear_of_is_told_when_it_is_back(own_server: OwnServer) -> None:
+    redis_server = own_server(options={"appendonly": "yes", "appendfsync": "always"})
+    async with running(redis_server.url) as api:
+        await api.marks_a_gap_after(1)
+        redis_server.kill()
+        assert await api.post(b"{}", {}) == 401
+        redis_server.start()
+        before = await api.now()
+        await api.marks_a_gap_after(before)
+
+
+async def test_a_stop_tells_what_is_not_told_yet(server: Server, redis: Redis) -> None:
+    async with running(server.url) as api:
+        await api.marks_a_gap_after(1)
+        before = await api.now()
+        assert await api.post(b"{}", {}) == 401
+        await api.end()
+        assert int(await redis.hget(f"{api.prefix}door", "gap") or 0) >= before  # type: ignore[misc]
