@@ -148,7 +148,7 @@ async def assembled(means: Means) -> AsyncIterator[Api]:
         left_s=means.times.left_s,
     )
     porter = _forwarding(means, forward_line, engine, journal, process)
-    inbox = Inbox(door_line, keys, urls)
+    inbox = Inbox(door_line, keys, process, urls)
     heart = Heart(inbox, Producing(door_line, keys), journal, hosts)
 
     def stored() -> None:

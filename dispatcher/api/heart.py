@@ -44,7 +44,7 @@ class Heart:
         while not is_last:
             is_last = self._sleeper.is_stopped
             try:
-                await self._beat()
+                await self._beat(is_last=is_last)
             except errors.QueueUnavailable as exc:
                 self._journal.away(exc)
                 await self._sleeper.pause()
@@ -55,8 +55,8 @@ class Heart:
                 await self._sleeper.pause(SPACING_S)
                 await self._sleeper.rest_until(self._inbox.gap, BEAT_S)
 
-    async def _beat(self) -> None:
-        beat = await self._inbox.beat()
+    async def _beat(self, *, is_last: bool) -> None:
+        beat = await self._inbox.beat(is_last=is_last)
         self._beaten_at = time.monotonic()
         self._journal.back()
         if beat.marked:

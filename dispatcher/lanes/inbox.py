@@ -47,8 +47,10 @@ class Inbox:
     `missed` remembers a gap until Redis knows of it; any number of them share one write.
     """
 
-    def __init__(self, line: Line, keys: Keys, forwards: Sequence[str] = ()) -> None:
+    def __init__(self, line: Line, keys: Keys, process: str, forwards: Sequence[str] = ()) -> None:
         self._line = line
+        self._process = process
+        self._doors = keys("doors")
         self._door = keys("door")
         self._webhooks = keys("webhooks")
         self._forwards = [forward_key(keys, url) for url in forwards]
@@ -75,11 +77,12 @@ class Inbox:
         self._tell(missed)
         return has_room
 
-    async def beat(self) -> Beat:
-        """Say that the door is there, and which gaps are not known yet; ask what waits."""
+    async def beat(self, *, is_last: bool = False) -> Beat:
+        """Say that the door is there, and which gaps are not known yet; ask what waits. The last one says goodbye."""
         missed = self._missed
-        keys = [self._door, self._webhooks, *self._forwards]
-        now, marked, *found = await self._line.call(script("beat"), keys, (round(UNSEEN_MOST_S * US), self._gap()))
+        keys = [self._door, self._doors, self._webhooks, *self._forwards]
+        args = (round(UNSEEN_MOST_S * US), self._gap(), self._process, "0" if is_last else "1")
+        now, marked, *found = await self._line.call(script("beat"), keys, args)
         self._tell(missed)
         webhooks, *forwards = _waiting(int(now), found)
         return Beat(marked == 1, webhooks, tuple(forwards))

@@ -19,6 +19,7 @@
 | `forward:<URL's hash>` | stream | webhook bodies that are not passed on to that URL |
 | `forwards` | hash | URL's hash -> when a process last knew it, µs |
 | `door` | hash | `gap` and `seen`: when the webhook door last may have missed something, and last was open, µs |
+| `doors` | zset | process of the door -> its last beat, µs |
 | `witness:<number>` | hash | template or '' -> latest claim that a receipt has come for, µs |
 | `held` | hash | template -> when Meta last held it back, µs |
 | `suppressed:<waba>:<category>`, `wanted:…` | hash | recipient -> since (s) and why; -> when it was wanted again |

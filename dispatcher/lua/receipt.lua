@@ -8,6 +8,10 @@
 -- Returns one word a receipt: what the message is now, 'duplicate' (accepted twice), 'foreign' (no message of ours), or
 --         '' (nothing new)
 
+-- what a live record may hold
+local FIELDS = {'state', 'number', 'to', 'priority', 'template', 'category', 'campaign', 'fingerprint', 'enqueued',
+  'due', 'expires', 'claim', 'attempts', 'lapses', 'claimed', 'error', 'parked', 'cancel', 'extra', 'cause',
+  'on_uncertain', 'since', 'unproven', 'failed'}
 local RANK = {accepted = 1, sent = 2, delivered = 3, read = 4, played = 5}
 local BIT = {sent = 1, delivered = 2, read = 4, played = 8, failed = 16}
 local OTHER = 32                    -- a status that Meta may invent

@@ -4,10 +4,6 @@
 -- A live record is a hash `msg:<key>` (state queued, sending or uncertain); a settled one is a packed string under
 -- the same name, see PACKED. Times are µs of this server's clock.
 
-local FIELDS = {'state', 'number', 'to', 'priority', 'template', 'category', 'campaign', 'fingerprint', 'enqueued',
-  'due', 'expires', 'claim', 'attempts', 'lapses', 'claimed', 'error', 'parked', 'cancel', 'extra', 'cause',
-  'on_uncertain', 'since', 'unproven', 'failed'}
-
 -- state and fingerprint stand first: enqueue reads no further. What is empty at the end is left out.
 local PACKED = {'state', 'fingerprint', 'cause', 'number', 'to', 'priority', 'template', 'category', 'campaign',
   'claim', 'attempts', 'enqueued', 'due', 'claimed', 'settled', 'wamid', 'error', 'extra', 'receipts', 'expires',

@@ -6,9 +6,10 @@ from redis.asyncio import Redis
 
 from dispatcher.api.heart import SPACING_S
 from dispatcher.embedded import Server
-from dispatcher.lanes.inbox import Inbox
+from dispatcher.lanes.inbox import UNSEEN_MOST_S, Inbox
 from dispatcher.lanes.keys import Keys
 from dispatcher.lanes.line import Line
+from dispatcher.lanes.serving import US
 from tests.api.conftest import Running, running
 from tests.api.meta import webhook
 from tests.cell import eventually
@@ -33,7 +34,7 @@ async def test_a_start_is_a_gap_and_a_beat_is_none(server: Server, redis: Redis)
 
 async def test_a_door_that_was_not_seen_for_five_seconds_had_a_gap(redis: Redis) -> None:
     line, door = Line(redis), Keys()("door")
-    inbox = Inbox(line, Keys())
+    inbox = Inbox(line, Keys(), "door-1")
     assert (await inbox.beat()).marked
     assert not (await inbox.beat()).marked
     seen, gap = (int(value or 0) for value in await redis.hmget(door, ["seen", "gap"]))  # type: ignore[misc]
@@ -45,7 +46,7 @@ async def test_a_door_that_was_not_seen_for_five_seconds_had_a_gap(redis: Redis)
 
 
 async def test_a_gap_is_told_with_the_next_body(redis: Redis) -> None:
-    inbox, door = Inbox(Line(redis), Keys()), Keys()("door")
+    inbox, door = Inbox(Line(redis), Keys(), "door-1"), Keys()("door")
     await inbox.store(b"{}", "", "")
     first = int(await redis.hget(door, "gap") or 0)  # type: ignore[misc]
     await inbox.store(b"{}", "", "")
@@ -56,8 +57,32 @@ async def test_a_gap_is_told_with_the_next_body(redis: Redis) -> None:
     assert not inbox.gap.is_set()
 
 
+async def test_a_door_that_falls_silent_beside_another_is_a_gap_once(redis: Redis) -> None:
+    first, second = (Inbox(Line(redis), Keys(), name) for name in ("door-1", "door-2"))
+    for inbox in (first, second):
+        await inbox.beat()
+    assert not (await first.beat()).marked
+    await redis.zadd(Keys()("doors"), {"door-2": await now_us(redis) - round(UNSEEN_MOST_S * US) - 1})
+    assert (await first.beat()).marked
+    assert not (await first.beat()).marked
+
+
+async def test_a_door_that_says_goodbye_beside_another_is_no_gap(redis: Redis) -> None:
+    first, second = (Inbox(Line(redis), Keys(), name) for name in ("door-1", "door-2"))
+    for inbox in (first, second):
+        await inbox.beat()
+    await second.beat(is_last=True)
+    assert await redis.zrange(Keys()("doors"), 0, -1) == [b"door-1"]
+    assert not (await first.beat()).marked
+
+
+async def now_us(redis: Redis) -> int:
+    seconds, microseconds = await redis.time()
+    return int(seconds) * US + int(microseconds)
+
+
 async def test_what_is_missed_while_a_beat_is_under_way_is_told_by_the_next(redis: Redis) -> None:
-    inbox = Inbox(Line(redis), Keys())
+    inbox = Inbox(Line(redis), Keys(), "door-1")
     beating = asyncio.create_task(inbox.beat())
     await asyncio.sleep(0)
     inbox.missed()
