@@ -5,20 +5,46 @@ Times are in seconds of one clock, this process's monotonic one.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 CAMPAIGN: Final = "campaign"
 CODE: Final = "code"
-LANES: Final = {CODE: "urgent", CAMPAIGN: "bulk"}
+LATE_CAMPAIGN: Final = "late_campaign"
+LATE_CODE: Final = "late_code"
+LATE: Final = {CAMPAIGN: LATE_CAMPAIGN, LATE_CODE: LATE_CODE, CODE: LATE_CODE, LATE_CAMPAIGN: LATE_CAMPAIGN}
+"""What is sent later where a message of a kind is uncertain: the same template, whose receipts are the proof."""
+LANES: Final = {CODE: "urgent", LATE_CODE: "urgent", CAMPAIGN: "bulk", LATE_CAMPAIGN: "bulk"}
 """What a key begins with, and the lane of its message."""
 LATENCY_S: Final = 0.15
 """How long the simulator takes to answer."""
 LEASE_ENDED: Final = "lease ended"
 """The error of a message whose worker settled nothing until its lease was over."""
+RECEIPTS: Final = ("sent", "delivered", "read")
+"""What Meta says of a message that it accepted, in this order."""
+TAKEN: Final = ("accepted", *RECEIPTS, "played")
+"""The states of an accepted message, in the order in which they can only move forward."""
+
+
+class Way(StrEnum):
+    """How an uncertain send was resolved."""
+
+    RECEIPT = "receipt"
+    """A receipt came: it was accepted."""
+    ABSENCE = "absence"
+    """A receipt would have come: it was not accepted, and is sent again."""
+    UNPROVEN = "unproven"
+    """It was sent again without proof."""
+    HELD = "held"
+    """There was no proof: a person decides."""
+    OTHERWISE = "otherwise"
+    """It was settled in another way, such as by an answer that came after all."""
+    OPEN = "open"
+    """It is not."""
 
 
 def kind_of(key: str) -> str:
-    """Return what the message is part of: the campaign or the one-time passwords."""
+    """Return what the message is part of: the campaign, the one-time passwords, or what came later of either."""
     return key.partition("-")[0]
 
 
@@ -64,6 +90,40 @@ class Fate:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """A send that was uncertain from `at_s` on, because of `error`; `decided_at_s` is when that was over.
+
+    `ended_at_s` is the end of its story: for what was sent again, when that came to something. Of what is held, `why`
+    says which proof was missing.
+    """
+
+    key: str
+    at_s: float
+    error: str = ""
+    way: Way = Way.OPEN
+    decided_at_s: float | None = None
+    ended_at_s: float | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Webhooks:
+    """What the simulator says of its webhooks: how many, and statuses by kind, each counted once.
+
+    `refused` are tries that were not answered 200, `waiting` the updates that were not delivered, `lost` the kinds of
+    statuses that were lost by setting.
+    """
+
+    made: int
+    duplicated: int
+    refused: int
+    waiting: int
+    statuses: Mapping[str, int]
+    slowest_ms: float | None = None
+    lost: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Kill:
     """A worker was killed; `sending` are the claims that were under way as it died, its own and those of others.
 
@@ -79,7 +139,7 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a worker ended that was asked to; without a `code` it had not when its time was over."""
+    """How a worker, or the webhook door, ended that was asked to; without a `code` it had not in time."""
 
     worker: str
     code: int | None
@@ -90,16 +150,20 @@ class Exit:
 class Evidence:
     """Everything.
 
-    `fates` and `uncertain_at_s` come from Redis; `posts`, `windows` and `overlapping` from the simulator; `troubles`
-    are the errors that the workers logged.
+    `fates`, `doubts`, `receipts` (by key) and `heard` come from Redis; `posts`, `windows`, `overlapping` and `webhooks`
+    from the simulator; `troubles` are the errors that the workers and the webhook door logged. `heard` are the messages
+    whose acceptance became known by a receipt, not by an answer.
     """
 
     sent: Mapping[str, Sent]
     fates: Mapping[str, Fate]
-    uncertain_at_s: Mapping[str, float]
+    doubts: tuple[Doubt, ...]
+    receipts: Mapping[str, frozenset[str]]
+    heard: frozenset[str]
     posts: tuple[Post, ...]
     windows: Mapping[str, Window]
     overlapping: int
+    webhooks: Webhooks
     kill: Kill
     exits: tuple[Exit, ...]
     seconds: float

@@ -7,8 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from dispatcher.demo import verdict
-from dispatcher.demo.evidence import CAMPAIGN, LANES, LATENCY_S, Evidence, kind_of
+from dispatcher.demo import books, verdict
+from dispatcher.demo.evidence import (
+    CAMPAIGN,
+    CODE,
+    LANES,
+    LATE,
+    LATENCY_S,
+    LEASE_ENDED,
+    RECEIPTS,
+    TAKEN,
+    Evidence,
+    kind_of,
+)
 
 THROTTLE: Final = "throttle"
 UNDISTURBED: Final = "urgent_undisturbed"
@@ -52,26 +63,29 @@ class NumberFigures:
 
 @dataclass(frozen=True, slots=True)
 class KillFigures:
-    """What the killed worker had in flight: how it stands, and what the simulator knows of the uncertain ones."""
+    """What the killed worker had in flight: whose receipts came before their leases ended, which became uncertain.
+
+    `sent_again` had another POST since, `accepted` are accepted now.
+    """
 
     in_flight: int
-    accepted: int
+    told: int
     uncertain: int
-    uncertain_taken: int
-    posted_again: int
+    sent_again: int
+    accepted: int
     lost: int
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Messages by what became of them, and POSTs by what happened to them."""
+    """Messages by what became of them, of which some were sent `late`, and POSTs by what happened to them."""
 
     sent: int
     codes: int
+    late: int
     accepted: int
+    receipts: dict[str, int]
     uncertain: int
-    uncertain_taken: int
-    uncertain_by_reason: dict[str, int]
     other: dict[str, int]
     lost: int
     duplicates: int
@@ -84,19 +98,19 @@ class Totals:
 def totals(evidence: Evidence) -> Totals:
     """Add up all messages and POSTs."""
     states = Counter(fate.state for fate in evidence.fates.values())
-    uncertain = [key for key, fate in evidence.fates.items() if fate.state == "uncertain"]
+    received = Counter(status for statuses in evidence.receipts.values() for status in statuses)
+    kinds = Counter(kind_of(key) for key in evidence.sent)
     posts = evidence.posts
-    taken = {post.key for post in posts if post.wamid}
     return Totals(
         sent=len(evidence.sent),
-        codes=sum(kind_of(key) != CAMPAIGN for key in evidence.sent),
-        accepted=states.pop("accepted", 0),
+        codes=kinds[CODE],
+        late=sum(count for kind, count in kinds.items() if kind in LATE.values()),
+        accepted=sum(states.pop(state, 0) for state in TAKEN),
+        receipts={status: received[status] for status in RECEIPTS},
         uncertain=states.pop("uncertain", 0),
-        uncertain_taken=len(taken.intersection(uncertain)),
-        uncertain_by_reason=dict(Counter(evidence.fates[key].error for key in uncertain)),
         other=dict(states),
         lost=len(verdict.lost_keys(evidence)),
-        duplicates=len(verdict.doubled_keys(evidence)),
+        duplicates=len(books.doubled_keys(evidence)),
         posts=len(posts),
         refused=sum(window.refused for window in evidence.windows.values()),
         throttled=sum(post.outcome == THROTTLE for post in posts),
@@ -128,17 +142,16 @@ def numbers(evidence: Evidence) -> list[NumberFigures]:
 
 def killed(evidence: Evidence) -> KillFigures:
     """Return how it stands with what the killed worker had in flight."""
-    keys = verdict.killed_keys(evidence)
-    states = {key: evidence.fates[key].state for key in keys if key in evidence.fates}
-    uncertain = {key for key, state in states.items() if state == "uncertain"}
+    keys = set(verdict.killed_keys(evidence))
     sending = evidence.kill.sending
+    lapsed = {doubt.key for doubt in evidence.doubts if doubt.error == LEASE_ENDED} & keys
     return KillFigures(
         in_flight=len(keys),
-        accepted=sum(state == "accepted" for state in states.values()),
-        uncertain=len(uncertain),
-        uncertain_taken=len({post.key for post in evidence.posts if post.wamid} & uncertain),
-        posted_again=sum(post.key in states and post.claim > sending[post.key] for post in evidence.posts),
-        lost=len(set(keys).intersection(verdict.lost_keys(evidence))),
+        told=len(keys & evidence.heard - lapsed),
+        uncertain=len(lapsed),
+        sent_again=len({post.key for post in evidence.posts if post.key in keys and post.claim > sending[post.key]}),
+        accepted=sum(key in evidence.fates and evidence.fates[key].state in TAKEN for key in keys),
+        lost=len(keys.intersection(verdict.lost_keys(evidence))),
     )
 
 
@@ -168,7 +181,9 @@ def percentile(values: Sequence[float], percent: float) -> float:
 def _number(evidence: Evidence, number: str) -> NumberFigures:
     own = [post for post in evidence.posts if post.number == number]
     begin = own[0].at_s if own else 0.0
-    end = max((post.at_s for post in own if kind_of(post.key) == CAMPAIGN), default=begin)
+    campaign = (post for post in own if kind_of(post.key) == CAMPAIGN)
+    # what is sent again on evidence may come long after the rest
+    end = max((post.at_s for post in verdict.first_posts(campaign).values()), default=begin)
     pauses = [(max(begin, a), min(end, b)) for a, b in pauses_of(evidence, number) if b > begin and a < end]
     paused_s = sum(b - a for a, b in pauses)
     busy = [post.at_s for post in own if post.wamid and post.at_s <= end]

@@ -6,8 +6,9 @@ from typing import Final
 
 from dispatcher import errors
 
-# Beside the campaign's own time: the takeover, and the leases of what the killed worker had in flight.
-_REST_S: Final = 30.0
+# Beside the campaign's own time: the takeover, the leases of what the killed worker had in flight, and what it takes to
+# resolve the uncertain, up to the last look at them after eight windows.
+_REST_S: Final = 50.0
 _MOST: Final = {"messages": 1_000_000, "numbers": 100, "workers": 16}
 
 

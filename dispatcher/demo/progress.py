@@ -9,10 +9,11 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from dispatcher.demo.evidence import CODE
-from dispatcher.demo.play import Show
+from dispatcher.demo.act import Show
+from dispatcher.demo.chronicle import ACCEPTED, UNCERTAIN
+from dispatcher.demo.evidence import CODE, LATE_CODE
 from dispatcher.demo.traffic import Traffic
-from dispatcher.demo.watch import ACCEPTED, UNCERTAIN, Gate, Watch
+from dispatcher.demo.watch import Gate, Watch
 
 _LINE_EVERY_S: Final = 2.0
 
@@ -40,12 +41,13 @@ class Silence:
 
 
 class Bars:
-    """One bar a number."""
+    """One bar a number, and one for what is uncertain, which fills as it is resolved."""
 
     def __init__(self, progress: Progress, names: Mapping[str, str]) -> None:
         self._progress = progress
         self._names = names
         self._tasks: dict[str, TaskID] = {}
+        self._doubts: TaskID | None = None
         self._started_at = time.monotonic()
 
     def say(self, text: str) -> None:
@@ -57,15 +59,18 @@ class Bars:
         queued = Counter(sent.number for sent in traffic.sent.values())
         for number, name in self._names.items():
             if number not in self._tasks:
-                self._tasks[number] = self._progress.add_task(name, codes=0, uncertain=0, gate="")
+                self._tasks[number] = self._progress.add_task(name, counts="", gate="")
             self._progress.update(
                 self._tasks[number],
                 total=queued[number],
                 completed=watch.total(ACCEPTED, number),
-                codes=watch.total(ACCEPTED, number, CODE),
-                uncertain=watch.total(UNCERTAIN, number),
+                counts=_counts(watch, number),
                 gate=_gate(watch.gates[number]),
             )
+        if doubts := len(watch.chronicle.doubts):
+            if self._doubts is None:
+                self._doubts = self._progress.add_task("resolved", counts="uncertain sends", gate="")
+            self._progress.update(self._doubts, total=doubts, completed=watch.resolved())
 
 
 class Lines:
@@ -86,9 +91,15 @@ class Lines:
             return
         self._last_line_at = time.monotonic()
         self.say(
-            f"accepted {watch.total(ACCEPTED):,} of {len(traffic.sent):,}, codes {watch.total(ACCEPTED, kind=CODE)}, "
-            f"uncertain {watch.total(UNCERTAIN)}, closed gates {sum(bool(gate.why) for gate in watch.gates.values())}"
+            f"accepted {watch.total(ACCEPTED):,} of {len(traffic.sent):,}, delivered {watch.receipts('delivered'):,}, "
+            f"uncertain {watch.total(UNCERTAIN)}, resolved {watch.resolved()}"
         )
+
+
+def _counts(watch: Watch, number: str) -> str:
+    codes = watch.total(ACCEPTED, number, CODE) + watch.total(ACCEPTED, number, LATE_CODE)
+    delivered, uncertain = watch.receipts("delivered", number), watch.total(UNCERTAIN, number)
+    return f"codes {codes:>3}  delivered {delivered:>4}  uncertain {uncertain:>2}"
 
 
 def _gate(gate: Gate) -> str:
@@ -101,10 +112,9 @@ def _gate(gate: Gate) -> str:
 def _columns(console: Console) -> Progress:
     return Progress(
         TextColumn("[bold]{task.description}"),
-        BarColumn(bar_width=30),
+        BarColumn(bar_width=20),
         MofNCompleteColumn(),
-        TextColumn("codes {task.fields[codes]:>3}"),
-        TextColumn("uncertain {task.fields[uncertain]:>2}"),
+        TextColumn("{task.fields[counts]}"),
         TextColumn("{task.fields[gate]}"),
         TimeElapsedColumn(),
         console=console,

@@ -10,19 +10,32 @@ from rich.console import Console
 from rich.table import Table
 
 from dispatcher.demo import figures, verdict
-from dispatcher.demo.evidence import Evidence, Exit
+from dispatcher.demo.evidence import Evidence, Exit, Way, Webhooks
 from dispatcher.demo.figures import KillFigures, NumberFigures, Totals, Waits
 from dispatcher.demo.options import Options
-from dispatcher.demo.scene import HTTP_TIMEOUT_S, HTTP_TIMEOUT_URGENT_S, MESSAGE_LEASE_MARGIN_S
-from dispatcher.demo.verdict import Promise
+from dispatcher.demo.promise import Promise
+from dispatcher.demo.resolution import Resolution, as_dict, resolution
+from dispatcher.demo.scene import (
+    HTTP_TIMEOUT_S,
+    HTTP_TIMEOUT_URGENT_S,
+    MESSAGE_LEASE_MARGIN_S,
+    UNCERTAIN_WINDOW_S,
+    UNCERTAIN_WINDOW_URGENT_S,
+)
 
 SHORTENED: Final = (
     f"To end soon, the workers run with shorter times than their defaults: POST deadline {HTTP_TIMEOUT_S:g} s (15), "
-    f"urgent {HTTP_TIMEOUT_URGENT_S:g} s (6), margin of the message lease {MESSAGE_LEASE_MARGIN_S:g} s (6)."
+    f"urgent {HTTP_TIMEOUT_URGENT_S:g} s (6), margin of the message lease {MESSAGE_LEASE_MARGIN_S:g} s (6), uncertain "
+    f"window {UNCERTAIN_WINDOW_S:g} s (60), urgent {UNCERTAIN_WINDOW_URGENT_S:g} s (10)."
 )
-UNCERTAIN_STAY: Final = (
-    "What is uncertain may have reached the Cloud API, so it is never sent again without evidence. "
-    "Evidence comes with receipts, in a later version; until then a person decides."
+PROOF: Final = (
+    "What is uncertain may have been accepted. A receipt proves that it was. That none came proves that it was not, "
+    "once its window is over and one has come for a later message of the same number and template: only then is it "
+    "sent again, the one-time passwords too, whose policy is evidence here, not their default, resend."
+)
+TRICKLE: Final = (
+    "For those receipts a trickle of messages goes on where something is uncertain, as it would in any running "
+    "system; they are counted and judged like all others."
 )
 
 
@@ -31,6 +44,15 @@ NOT_JUDGED: Final = (
     'a number, for one-time passwords, too. "gate open" leaves those pauses out.'
 )
 _LANE_WORDS: Final = {figures.UNDISTURBED: "urgent, gate open"}
+_WAY_WORDS: Final = {
+    Way.RECEIPT: "accepted, says a receipt",
+    Way.ABSENCE: "sent again on proof of absence",
+    Way.UNPROVEN: "sent again without proof",
+    Way.HELD: "held for a person",
+    Way.OTHERWISE: "settled otherwise",
+    Way.OPEN: "uncertain still",
+}
+_EXPECTED_WAYS: Final = frozenset({Way.RECEIPT, Way.ABSENCE, Way.UNPROVEN, Way.HELD})
 _QUOTED: Final = 5
 
 
@@ -41,6 +63,8 @@ class Summary:
     totals: Totals
     waits: Mapping[str, Waits]
     numbers: Sequence[NumberFigures]
+    resolution: Resolution
+    webhooks: Webhooks
     killed: KillFigures
     killed_worker: str
     served_again_s: Mapping[str, float | None]
@@ -61,6 +85,8 @@ def summary(evidence: Evidence) -> Summary:
         figures.totals(evidence),
         figures.waits(evidence),
         figures.numbers(evidence),
+        resolution(evidence),
+        evidence.webhooks,
         figures.killed(evidence),
         evidence.kill.worker,
         verdict.served_again_s(evidence),
@@ -80,8 +106,11 @@ def as_json(told: Summary, options: Options) -> str:
             "size": {"messages": options.messages, "numbers": options.numbers, "rate": options.rate,
                      "workers": options.workers},
             "times": {"http_timeout_s": HTTP_TIMEOUT_S, "http_timeout_urgent_s": HTTP_TIMEOUT_URGENT_S,
-                      "message_lease_margin_s": MESSAGE_LEASE_MARGIN_S},
+                      "message_lease_margin_s": MESSAGE_LEASE_MARGIN_S, "uncertain_window_s": UNCERTAIN_WINDOW_S,
+                      "uncertain_window_urgent_s": UNCERTAIN_WINDOW_URGENT_S},
             "messages": asdict(told.totals),
+            "uncertain": as_dict(told.resolution),
+            "webhooks": _webhooks_as_json(told.webhooks),
             "enqueue_to_post": {name: _rounded(asdict(waits)) for name, waits in told.waits.items()},
             "numbers": {number.number: _rounded(asdict(number)) for number in told.numbers},
             "killed": {"worker": told.killed_worker, **asdict(told.killed),
@@ -96,6 +125,19 @@ def as_json(told: Summary, options: Options) -> str:
     )  # fmt: skip
 
 
+def _webhooks_as_json(webhooks: Webhooks) -> dict[str, object]:
+    return _rounded(
+        {
+            "made": webhooks.made,
+            "sent_twice": webhooks.duplicated,
+            "not_200": webhooks.refused,
+            "not_delivered": webhooks.waiting,
+            "statuses": dict(webhooks.statuses),
+            "slowest_answer_ms": webhooks.slowest_ms,
+        }
+    )
+
+
 def failure_as_json(why: str) -> str:
     """Write that there is nothing to tell, and why."""
     return json.dumps({"ok": False, "error": why})
@@ -103,10 +145,11 @@ def failure_as_json(why: str) -> str:
 
 def tell(told: Summary, console: Console, names: Mapping[str, str]) -> None:
     """Print the summary; `names` are those of the numbers, by their ids."""
-    for table in (_messages(told), _waits(told), _numbers(told, names), _killed(told, names), _promises(told)):
+    first, last = (_messages(told), _uncertain(told)), (_killed(told, names), _promises(told))
+    for table in (*first, _waits(told), _numbers(told, names), *last):
         console.print(table)
         console.print()
-    console.print(f"[dim]{NOT_JUDGED}\n{UNCERTAIN_STAY}\n{SHORTENED}[/]", highlight=False)
+    console.print(f"[dim]{NOT_JUDGED}\n{PROOF} {TRICKLE}\n{SHORTENED}[/]", highlight=False)
     for trouble in told.troubles[:_QUOTED]:
         console.print(trouble, style="red", highlight=False, markup=False)
     kept, all_of = sum(promise.is_held for promise in told.promises), len(told.promises)
@@ -115,19 +158,44 @@ def tell(told: Summary, console: Console, names: Mapping[str, str]) -> None:
 
 
 def _messages(told: Summary) -> Table:
-    found = told.totals
+    found, webhooks = told.totals, told.webhooks
     table = _table("Messages", "", "count", "")
-    table.add_row("queued", f"{found.sent:,}", f"{found.codes} of them one-time passwords")
+    table.add_row("queued", f"{found.sent:,}", f"{found.codes} one-time passwords, {found.late} of the trickle")
     table.add_row("accepted", f"{found.accepted:,}", "")
-    reasons = ", ".join(f"{count} {reason}" for reason, count in found.uncertain_by_reason.items())
-    table.add_row("uncertain", f"{found.uncertain}", f"{reasons or '-'}; the simulator took {found.uncertain_taken}")
+    for status, count in found.receipts.items():
+        table.add_row(f"  {status}", f"{count:,}", _of_webhooks(webhooks) if status == "sent" else "")
     for state, count in found.other.items():
         table.add_row(state, f"{count}", "")
+    table.add_row("uncertain", _bad(found.uncertain), f"of {told.resolution.messages} that were")
     table.add_row("lost", _bad(found.lost), "")
     table.add_row("accepted twice", _bad(found.duplicates), "")
     table.add_row("refused by rate limit", _bad(found.refused), "by the simulator's own one-second window")
     faults = f"made up by the simulator, as are {found.unanswered} POSTs without an answer"
     table.add_row("throttled", f"{found.throttled}", faults)
+    return table
+
+
+def _of_webhooks(webhooks: Webhooks) -> str:
+    slowest = "" if webhooks.slowest_ms is None else f", slowest answer {webhooks.slowest_ms:.0f} ms"
+    return f"in {webhooks.made:,} signed webhooks, {webhooks.duplicated:,} sent twice{slowest}"
+
+
+def _uncertain(told: Summary) -> Table:
+    found = told.resolution
+    table = _table(f"{found.sends} uncertain sends, and how they were resolved", "", "count", "p50", "most", "")
+    for way, ways in found.by_way.items():
+        if not ways.count and way not in _EXPECTED_WAYS:
+            continue
+        is_bad = way in {Way.UNPROVEN, Way.OPEN}
+        count = _bad(ways.count) if is_bad else f"{ways.count}"
+        decided = (_seconds(ways.p50_s), _seconds(ways.most_s)) if ways.count else ("", "")
+        again = f"{ways.accepted} accepted then, after {_seconds(ways.settled_most_s)} at most" if ways.count else ""
+        table.add_row(_WAY_WORDS[Way(way)], count, *decided, again if way == Way.ABSENCE else ", ".join(ways.missing))
+    reasons = ", ".join(f"{count} {reason}" for reason, count in found.by_reason.items())
+    table.caption = f"Times are from uncertain to resolved. Reasons: {reasons or '-'}."
+    early = f"Of {found.early} more messages a receipt came before any answer, so they never were uncertain."
+    if found.early:
+        table.caption += f" {early}"
     return table
 
 
@@ -158,11 +226,9 @@ def _killed(told: Summary, names: Mapping[str, str]) -> Table:
     found = told.killed
     table = _table(f"In flight when {told.killed_worker} was killed", "", "count", "")
     table.add_row("in flight", f"{found.in_flight}", "")
-    others = found.uncertain - found.uncertain_taken
-    taken = f"the simulator took {found.uncertain_taken}" + (f", and never got, or refused, {others}" if others else "")
-    table.add_row("uncertain", f"{found.uncertain}", taken)
-    table.add_row("accepted since", f"{found.accepted}", "")
-    table.add_row("sent again", _bad(found.posted_again), "")
+    table.add_row("accepted, says a receipt", f"{found.told}", "before their leases ended")
+    table.add_row("uncertain", f"{found.uncertain}", f"since their leases ended; {found.sent_again} were sent again")
+    table.add_row("accepted by now", f"{found.accepted}", "")
     table.add_row("lost", _bad(found.lost), "")
     for number, waited_s in told.served_again_s.items():
         wait = "[red]never[/]" if waited_s is None else _seconds(waited_s)

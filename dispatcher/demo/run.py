@@ -10,10 +10,11 @@ from rich.console import Console
 
 from dispatcher import errors
 from dispatcher.demo import report
+from dispatcher.demo.act import Show
 from dispatcher.demo.evidence import Evidence
 from dispatcher.demo.options import Options
 from dispatcher.demo.parts import DemoError
-from dispatcher.demo.play import Show, play
+from dispatcher.demo.play import play
 from dispatcher.demo.progress import showing
 from dispatcher.demo.scene import numbers_of
 

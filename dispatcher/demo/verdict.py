@@ -1,43 +1,32 @@
 """Judges a run: which promises held, and what broke the others. Pure; knows neither Redis nor the simulator."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
-from dispatcher.demo.evidence import LEASE_ENDED, Evidence, Fate, Post
+from dispatcher.demo import books
+from dispatcher.demo.evidence import LEASE_ENDED, TAKEN, Evidence, Fate, Post
+from dispatcher.demo.promise import Promise, said
 from dispatcher.states import State
 
 RECOVERY_LIMIT_S: Final = 10.0
-_NAMED: Final = 3
 _SETTLED: Final = frozenset(state.value for state in State if state.is_settled)
-_TAKEN: Final = frozenset({"accepted", "sent", "delivered", "read", "played"})
-
-
-@dataclass(frozen=True, slots=True)
-class Promise:
-    """One promise in words, and what broke it; nothing, if it held."""
-
-    name: str
-    words: str
-    broken: tuple[str, ...]
-
-    @property
-    def is_held(self) -> bool:
-        """Whether nothing broke it."""
-        return not self.broken
 
 
 def judge(evidence: Evidence) -> tuple[Promise, ...]:
     """Return every promise the demo can judge."""
     once = "nothing is accepted twice, in two POSTs at once, or posted after its acceptance"
     again = f"after SIGKILL its numbers are served again within {RECOVERY_LIMIT_S:g} s"
+    blind = "what is uncertain is posted again only on proof that it was not accepted"
     return (
         Promise("P1 accounted for", "nothing is lost: each message is settled or visibly uncertain", _lost(evidence)),
-        Promise("P2 once", once, _twice(evidence)),
-        Promise("P3 no blind resend", "what is uncertain is not posted again without evidence", _resent(evidence)),
+        Promise("P2 once", once, books.twice(evidence)),
+        Promise("P3 no blind resend", blind, books.resent(evidence)),
+        Promise("all resolved", "every uncertain send was resolved before the end", books.unresolved(evidence)),
+        Promise("states agree", "Redis knows each status that the simulator sent", books.disagreeing(evidence)),
         Promise("P4 rate", "no one-second window holds more than the number's rate", _too_fast(evidence)),
-        Promise("P6 clean stop", "on SIGTERM a worker ends by itself, in time", _not_stopped(evidence)),
+        Promise(
+            "P6 clean stop", "on SIGTERM workers and webhook door end by themselves, in time", _not_stopped(evidence)
+        ),
         Promise("P7 fast recovery", again, _not_recovered(evidence)),
     )
 
@@ -47,19 +36,16 @@ def lost_keys(evidence: Evidence) -> list[str]:
     return [key for key in evidence.sent if not _is_accounted_for(evidence.fates.get(key))]
 
 
-def doubled_keys(evidence: Evidence) -> list[str]:
-    """Return the messages that were accepted more than once."""
-    taken = Counter(post.key for post in evidence.posts if post.wamid)
-    return [key for key, count in taken.items() if count > 1]
-
-
 def killed_keys(evidence: Evidence) -> list[str]:
     """Return what the killed worker had in flight.
 
     That is what was under way as it died, but for what got an answer since: only the process that claimed a message
-    settles it, so an answer shows that the claim was a living worker's.
+    hears one, so an answer shows that the claim was a living worker's. A receipt, or the end of a lease, shows nothing.
     """
-    return [key for key in evidence.kill.sending if not _was_answered(evidence.fates.get(key))]
+    lapsed = {doubt.key for doubt in evidence.doubts if doubt.error == LEASE_ENDED}
+    answered = {doubt.key for doubt in evidence.doubts} - lapsed
+    unheard = lapsed | (evidence.heard - answered)
+    return [key for key in evidence.kill.sending if key in unheard or not _was_answered(evidence.fates.get(key))]
 
 
 def served_again_s(evidence: Evidence) -> dict[str, float | None]:
@@ -113,47 +99,17 @@ def _lost(evidence: Evidence) -> tuple[str, ...]:
     for post in evidence.posts:
         wamids.setdefault(post.key, set()).update({post.wamid} if post.wamid else ())
     fates = evidence.fates
-    invented = [key for key, fate in fates.items() if fate.state in _TAKEN and fate.wamid not in wamids.get(key, set())]
+    invented = [key for key, fate in fates.items() if fate.state in TAKEN and fate.wamid not in wamids.get(key, set())]
     forgotten = [
         post.key
         for post in evidence.posts
-        if post.wamid and (fate := fates.get(post.key)) and fate.state not in _TAKEN | {State.UNCERTAIN}
+        if post.wamid and (fate := fates.get(post.key)) and fate.state not in (*TAKEN, State.UNCERTAIN)
     ]
-    return _said(
+    return said(
         ("lost or still waiting at the end", [f"{key} ({_stands(fates, key)})" for key in lost_keys(evidence)]),
         ("accepted in Redis, but not by the simulator", invented),
         ("accepted by the simulator, but Redis says otherwise", forgotten),
     )
-
-
-def _twice(evidence: Evidence) -> tuple[str, ...]:
-    taken: set[str] = set()
-    again: list[str] = []
-    for post in evidence.posts:
-        if post.key in taken:
-            again.append(post.key)
-        elif post.wamid:
-            taken.add(post.key)
-    overlapping = [f"{evidence.overlapping} keys"] if evidence.overlapping else []
-    return _said(
-        ("accepted twice", doubled_keys(evidence)),
-        ("posted after it was accepted", again),
-        ("in two POSTs at the same time", overlapping),
-    )
-
-
-def _resent(evidence: Evidence) -> tuple[str, ...]:
-    """P3 from both sides: an unanswered POST, or a message seen to be uncertain, is followed by another POST."""
-    unanswered: set[str] = set()
-    after_silence: list[str] = []
-    for post in evidence.posts:
-        if post.key in unanswered:
-            after_silence.append(post.key)
-        if post.status is None:
-            unanswered.add(post.key)
-    uncertain = evidence.uncertain_at_s
-    known = [post.key for post in evidence.posts if post.at_s > uncertain.get(post.key, float("inf"))]
-    return _said(("posted again after no answer", after_silence), ("posted again while uncertain", known))
 
 
 def _too_fast(evidence: Evidence) -> tuple[str, ...]:
@@ -163,11 +119,11 @@ def _too_fast(evidence: Evidence) -> tuple[str, ...]:
         if window.largest > int(window.rate)
     ]
     refused = [f"{number}: {window.refused}" for number, window in evidence.windows.items() if window.refused]
-    return _said(("too much in a second", full), ("refused for the rate", refused))
+    return said(("too much in a second", full), ("refused for the rate", refused))
 
 
 def _not_stopped(evidence: Evidence) -> tuple[str, ...]:
-    return _said(
+    return said(
         ("had to be killed", [stop.worker for stop in evidence.exits if stop.code is None]),
         ("ended badly", [f"{stop.worker} (code {stop.code})" for stop in evidence.exits if stop.code]),
     )
@@ -176,18 +132,9 @@ def _not_stopped(evidence: Evidence) -> tuple[str, ...]:
 def _not_recovered(evidence: Evidence) -> tuple[str, ...]:
     served = served_again_s(evidence)
     late = [f"{number} after {s:.1f} s" for number, s in served.items() if s is not None and s > RECOVERY_LIMIT_S]
-    return _said(("never served again", [number for number, s in served.items() if s is None]), ("late", late))
+    return said(("never served again", [number for number, s in served.items() if s is None]), ("late", late))
 
 
 def _stands(fates: Mapping[str, Fate], key: str) -> str:
     fate = fates.get(key)
     return " ".join(filter(None, (fate.state, fate.cause))) if fate else "unknown"
-
-
-def _said(*troubles: tuple[str, list[str]]) -> tuple[str, ...]:
-    """Put what broke a promise in words, and name some."""
-    return tuple(
-        f"{what}: {', '.join(who[:_NAMED])}" + (f" and {len(who) - _NAMED} more" if len(who) > _NAMED else "")
-        for what, who in troubles
-        if who
-    )

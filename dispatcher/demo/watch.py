@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,16 +9,14 @@ from typing import Any, Final
 
 from dispatcher import errors
 from dispatcher.client import REDIS_TIMEOUT_S
-from dispatcher.demo.evidence import kind_of
+from dispatcher.demo.chronicle import UNCERTAIN, Chronicle
 from dispatcher.lanes.connection import connect
 from dispatcher.lanes.keys import Keys
 from dispatcher.lanes.line import Line
 
-UNCERTAIN: Final = "uncertain"
-ACCEPTED: Final = "accepted"
-_WAITING: Final = frozenset({"retry", "snoozed"})
-_NO_STATE: Final = "duplicate"
 _EVENTS_A_CALL: Final = 1000
+_CLOSE_ENOUGH_S: Final = 0.0005
+_TRIES: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +36,25 @@ class Flight:
 
 
 class Watch:
-    """How the messages stand, as of the last `look`.
-
-    `counts` are messages by number, kind and state; `uncertain_at_s` says when each was first seen to be uncertain.
-    """
+    """How the messages stand, as of the last `look`."""
 
     def __init__(self, line: Line, keys: Keys, numbers: Sequence[str]) -> None:
         self.gates: dict[str, Gate] = dict.fromkeys(numbers, Gate())
-        self.counts: Counter[tuple[str, str, str]] = Counter()
-        self.uncertain_at_s: dict[str, float] = {}
-        self._states: dict[str, str] = {}
+        self.chronicle = Chronicle()
         self._line = line
         self._keys = keys
         self._last_event: bytes = b"0-0"
+        self._ahead_s = 0.0
+
+    async def set_clock(self) -> None:
+        """Find out how Redis's clock stands to ours: its time lies between our question and its answer."""
+        for _ in range(_TRIES):
+            before_s = time.monotonic()
+            seconds, micros = await self._line.command("TIME")
+            after_s = time.monotonic()
+            self._ahead_s = int(seconds) + int(micros) / 1e6 - (before_s + after_s) / 2
+            if after_s - before_s < _CLOSE_ENOUGH_S:
+                break
 
     async def look(self) -> None:
         """Read the events since the last look, and the gates."""
@@ -64,25 +67,43 @@ class Watch:
         """Return how many worker processes have said that they serve numbers."""
         return int(await self._line.command("ZCARD", self._keys("processes")))
 
+    async def webhooks(self) -> int:
+        """Return how many webhooks the door has stored that are not worked off yet."""
+        return int(await self._line.command("XLEN", self._keys("webhooks")))
+
     async def sending(self) -> dict[str, Flight]:
         """Return every message that is under way."""
         keys = [raw.decode() for raw in await self._line.command("ZRANGE", self._keys("sending"), 0, -1)]
         flights = await asyncio.gather(*(self._flight(key) for key in keys))
         return {key: flight for key, flight in zip(keys, flights, strict=True) if flight}
 
+    def is_settled(self, key: str) -> bool:
+        """Whether nothing more will be posted of the message."""
+        return self.chronicle.state(key) not in {"", UNCERTAIN}
+
     def has_landed(self, key: str) -> bool:
         """Whether the message is settled or uncertain."""
-        return self._states.get(key, "retry") not in _WAITING
+        return bool(self.chronicle.state(key))
 
-    def landed(self, kind: str) -> int:
-        """Return how many messages of this kind are settled or uncertain."""
-        return sum(n for (_, own, state), n in self.counts.items() if own == kind and state not in _WAITING)
+    def uncertain(self) -> set[tuple[str, str]]:
+        """Return of which numbers messages of which kind are uncertain."""
+        counts = self.chronicle.counts.items()
+        return {(number, kind) for (number, kind, state), count in counts if state == UNCERTAIN and count}
+
+    def resolved(self) -> int:
+        """Return how many uncertain sends are so no more."""
+        return sum(doubt.decided_at_s is not None for doubt in self.chronicle.doubts)
+
+    def receipts(self, status: str, number: str | None = None) -> int:
+        """Return how many receipts of this status there are, of one number or of all."""
+        counts = self.chronicle.receipt_counts.items()
+        return sum(count for (own, kind), count in counts if kind == status and number in {None, own})
 
     def total(self, state: str, number: str | None = None, kind: str | None = None) -> int:
-        """Return how many messages are in this state, of one number or kind or of all."""
+        """Return how many messages are in this state, of one number or kind or of all; receipts do not change it."""
         return sum(
             count
-            for (of_number, of_kind, of_state), count in self.counts.items()
+            for (of_number, of_kind, of_state), count in self.chronicle.counts.items()
             if of_state == state and number in {None, of_number} and kind in {None, of_kind}
         )
 
@@ -98,19 +119,9 @@ class Watch:
         entries = _entries(await self._line.command(*command))
         for entry, fields in entries:
             self._last_event = entry
-            self._note(fields)
+            event = {name.decode(): value.decode() for name, value in fields.items()}
+            self.chronicle.note(event, int(event["at"]) / 1000 - self._ahead_s)
         return len(entries)
-
-    def _note(self, event: Mapping[bytes, bytes]) -> None:
-        key, number, state = (event[name].decode() for name in (b"key", b"number", b"type"))
-        if state == _NO_STATE:
-            return
-        if before := self._states.get(key):
-            self.counts[number, kind_of(key), before] -= 1
-        self._states[key] = state
-        self.counts[number, kind_of(key), state] += 1
-        if state == UNCERTAIN:
-            self.uncertain_at_s.setdefault(key, time.monotonic())
 
     async def _gate(self, number: str) -> Gate:
         owner, why, streak = await self._line.command("HMGET", self._keys.gate(number), "owner", "why", "streak")
@@ -124,13 +135,15 @@ async def watching(redis_url: str, numbers: Sequence[str]) -> AsyncIterator[Watc
     redis = connect(redis_url, timeout_s=REDIS_TIMEOUT_S)
     line = Line(redis)
     try:
-        yield Watch(line, Keys(), numbers)
+        watch = Watch(line, Keys(), numbers)
+        await watch.set_clock()
+        yield watch
     finally:
         await line.idle()
         await redis.aclose()
 
 
-def _entries(reply: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
+def _entries(reply: Any) -> list[tuple[bytes, Mapping[bytes, bytes]]]:
     """Read what XREAD answers: a list of streams, a mapping of them in newer clients, or nothing."""
     if not reply:
         return []
@@ -138,5 +151,5 @@ def _entries(reply: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
     return [(entry, fields if isinstance(fields, dict) else _paired(fields)) for entry, fields in rows]
 
 
-def _paired(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+def _paired(flat: Sequence[bytes]) -> Mapping[bytes, bytes]:
     return dict(zip(flat[::2], flat[1::2], strict=True))

@@ -72,15 +72,24 @@ def test_a_small_demo_holds_its_promises_and_leaves_nothing_behind(
     took_s = time.monotonic() - started_at
     told = json.loads(capsys.readouterr().out)
     assert (code, told["ok"]) == (0, True), told["promises"]
-    assert took_s < 30
+    assert took_s < 35
     messages, killed = told["messages"], told["killed"]
-    assert messages["sent"] == 150 + messages["codes"] == messages["accepted"] + messages["uncertain"]
-    assert (messages["lost"], messages["duplicates"], messages["refused"]) == (0, 0, 0)
+    assert messages["sent"] == 150 + messages["codes"] + messages["late"] == messages["accepted"]
+    assert (messages["uncertain"], messages["lost"], messages["duplicates"], messages["refused"]) == (0, 0, 0, 0)
     assert messages["codes"] > 0
-    assert killed["in_flight"] == killed["uncertain"] > 0
-    assert (killed["posted_again"], killed["lost"]) == (0, 0)
+    receipts, webhooks = messages["receipts"], told["webhooks"]
+    assert receipts == webhooks["statuses"]
+    assert receipts["sent"] == receipts["delivered"] == messages["accepted"] > receipts["read"] > 0
+    assert (webhooks["not_200"], webhooks["not_delivered"]) == (0, 0)
+    uncertain = told["uncertain"]
+    assert uncertain["sends"] == len(uncertain["each"]) >= killed["uncertain"]
+    assert {one["way"] for one in uncertain["each"]} <= {"receipt", "absence"}
+    assert all(one["state"] in {"delivered", "read"} and one["settled_s"] > 0 for one in uncertain["each"])
+    assert killed["in_flight"] == killed["told"] + killed["uncertain"] == killed["accepted"] > 0
+    assert killed["lost"] == 0
     assert all(waited_s <= 10 for waited_s in killed["served_again_s"].values())
-    assert [stop["code"] for stop in told["stopped"].values()] == [0]
+    assert told["stopped"]["api"]["code"] == 0
+    assert [stop["code"] for stop in told["stopped"].values()] == [0, 0]
     assert told["errors_logged"] == 0
     assert set(told["numbers"]) == {"106540352242922", "106540352242923"}
     assert all(number["largest_window"] <= 80 for number in told["numbers"].values())
@@ -94,7 +103,7 @@ def test_an_interrupted_demo_cleans_up(
     watched: "subprocess.Popen[str]", folder: Path, signal_number: signal.Signals
 ) -> None:
     parts = children_of(watched.pid)
-    assert len(parts) >= 4
+    assert len(parts) >= 5
     watched.send_signal(signal_number)
     said, _ = watched.communicate(timeout=15)
     assert watched.returncode == 130
