@@ -55,6 +55,7 @@ class App:
     intake: Intake
     roster: Roster
     recovery: Recovery
+    graph: Graph
     line: Line
     journal: Journal
     dispatcher: Dispatcher
@@ -75,6 +76,7 @@ class App:
         """
         if not await self._checked():
             return
+        await self.graph.warm_up()
         chores = {"trim_events": self.chores.trim_events, "forget_dead": self.chores.forget_dead}
         async with asyncio.TaskGroup() as group:
             group.create_task(self.worker.run())
@@ -132,7 +134,15 @@ async def assembled(settings: Settings, numbers: NumbersFile, metrics: Metrics) 
     async with Dispatcher.connect(url, cell=settings.cell, timeout_s=settings.redis_timeout_s) as dispatcher:
         try:
             yield App(
-                worker, intake, roster, recovery, line, journal, dispatcher, Chores(line, keys, settings.events_kept_s)
+                worker,
+                intake,
+                roster,
+                recovery,
+                graph,
+                line,
+                journal,
+                dispatcher,
+                Chores(line, keys, settings.events_kept_s),
             )
         finally:
             await recovery.aclose()

@@ -74,6 +74,11 @@ class Graph:
             return _failure(exc)
         return Answer(response.status_code, _parsed(content))
 
+    async def warm_up(self) -> None:
+        """Do before the first POST what would hold up others later."""
+        if isinstance(self._transport, engine.Engine):
+            await self._transport.warm_up()
+
     async def aclose(self) -> None:
         """Close all connections; what is in flight is lost, and to post now is a bug (RuntimeError)."""
         await self._transport.aclose()

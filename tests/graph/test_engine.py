@@ -420,3 +420,10 @@ async def test_the_same_over_tls(
         assert await graph.post("106", TOKEN, b"{}", deadline_s=DEADLINE_S) == expected
         assert len(server.requests) == read
         await graph.aclose()
+
+
+async def test_warming_up_fails_alone_and_leaves_nothing() -> None:
+    engine, tasks = Engine(), asyncio.all_tasks()
+    await engine.warm_up()
+    assert asyncio.all_tasks() == tasks
+    await engine.aclose()
