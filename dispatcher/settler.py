@@ -66,7 +66,7 @@ class Settler:
             self._on_trouble()
         finally:
             # here, not once the task is done: what is put in between would find a call that takes nothing any more
-            self._calls.discard(asyncio.current_task())  # type: ignore[arg-type]  # this is a task
+            self._calls.discard(asyncio.current_task())
 
     async def _settle(self, batch: list[Settlement]) -> None:
         try:

@@ -10,7 +10,9 @@ from redis.asyncio import Redis
 from dispatcher.embedded import Server
 from tests.servers import OwnServer
 
-LEFT_OUT = pytest.StashKey[set[str]]()
+LEFT_OUT = pytest.StashKey[dict[str, set[str]]]()
+MAY_BE_LEFT_OUT = {"fixtures": "Meta's example payloads", "prometheus": "Prometheus (apt-get install prometheus)"}
+"""Marks of tests that do not run everywhere, and what they need."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[LEFT_OUT] = set()
+    config.stash[LEFT_OUT] = {mark: set() for mark in MAY_BE_LEFT_OUT}
     config.pluginmanager.register(LeftOut(config.stash[LEFT_OUT]), "left-out")
     # Also for the processes that tests start.
     for name in [name for name in os.environ if name.startswith("DISPATCHER_")]:
@@ -76,26 +78,32 @@ def own_server(server_path: Path | None) -> Iterator[OwnServer]:
 
 
 class LeftOut:
-    """Notes which tests marked `fixtures` did not run, says so at the end, and fails the run where CI is set."""
+    """Notes which tests did not run that may be left out, says so at the end, and fails the run where CI is set."""
 
-    def __init__(self, names: set[str]) -> None:
+    def __init__(self, names: dict[str, set[str]]) -> None:
         self.names = names
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
-        self.names.update(item.nodeid for item in items if item.get_closest_marker("fixtures"))
+        for mark, names in self.names.items():
+            names.update(item.nodeid for item in items if item.get_closest_marker(mark))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.skipped and "fixtures" in report.keywords:
-            self.names.add(report.nodeid)
+        for mark, names in self.names.items():
+            if report.skipped and mark in report.keywords:
+                names.add(report.nodeid)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        if self.names and os.environ.get("CI") == "true" and exitstatus == pytest.ExitCode.OK:
+        is_some = any(self.names.values())
+        if is_some and os.environ.get("CI") == "true" and exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        if self.names:
-            terminalreporter.section("left out", yellow=True)
-            terminalreporter.line(f"{len(self.names)} tests that need Meta's example payloads did not run")
-            if os.environ.get("CI") == "true":
-                terminalreporter.line("CI=true: leaving them out is a failure", red=True)
+        if not any(self.names.values()):
+            return
+        terminalreporter.section("left out", yellow=True)
+        for mark, names in self.names.items():
+            if names:
+                terminalreporter.line(f"{len(names)} tests that need {MAY_BE_LEFT_OUT[mark]} did not run")
+        if os.environ.get("CI") == "true":
+            terminalreporter.line("CI=true: leaving them out is a failure", red=True)

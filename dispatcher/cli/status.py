@@ -58,6 +58,8 @@ def _show_message(key: str, *, as_json: bool) -> None:
             ("claimed", record.claimed_at),
             ("settled", record.settled_at),
             ("expires", record.expires_at),
+            *([("sent again without proof", record.unproven)] if record.unproven else []),
+            *([("accepted again as", record.others)] if record.others else []),
         ]
     )
 

@@ -14,10 +14,11 @@ class Chores:
         self._events_kept_s = events_kept_s
 
     async def trim_events(self) -> None:
-        """Drop events that are too old, also where nothing new comes that would push them out."""
+        """Drop what is too old from the streams, also where nothing new comes that would push it out."""
         seconds, _ = await self._line.command("TIME")
         horizon_ms = round((int(seconds) - self._events_kept_s) * 1000)
-        await self._line.command("XTRIM", self._keys("events"), "MINID", "~", max(0, horizon_ms))
+        for stream in ("events", "inbound", "updates"):
+            await self._line.command("XTRIM", self._keys(stream), "MINID", "~", max(0, horizon_ms))
 
     async def forget_dead(self) -> None:
         """Drop dead messages from their list whose record has expired."""

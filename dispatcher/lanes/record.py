@@ -11,7 +11,10 @@ PRIORITY_WORDS = ("urgent", "normal", "bulk")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """How a message stands. While it waits, `cause` says for what; of a dead one, what it died of."""
+    """How a message stands. While it waits, `cause` says for what; of a dead one, what it died of.
+
+    `unproven` counts how often it was posted again without proof, `others` are the further ids of one accepted twice.
+    """
 
     key: str
     state: str
@@ -27,6 +30,8 @@ class Record:
     claimed_at: datetime | None
     settled_at: datetime | None
     expires_at: datetime | None
+    unproven: int = 0
+    others: str = ""
 
 
 def record(key: str, reply: bytes) -> Record:
@@ -54,6 +59,8 @@ def record(key: str, reply: bytes) -> Record:
         claimed_at=moment(fields.get("claimed")),
         settled_at=moment(fields.get("settled")),
         expires_at=moment(fields.get("expires")),
+        unproven=round(_number(fields.get("unproven")) or 0),
+        others=fields.get("others", ""),
     )
 
 

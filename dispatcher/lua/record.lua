@@ -12,13 +12,16 @@ local PACKED = {'state', 'fingerprint', 'cause', 'number', 'to', 'priority', 'te
 -- kept as µs since `enqueued`, which is half as long; `expires` in whole seconds
 local SINCE = {due = 1, claimed = 1, settled = 1, expires = 1000000}
 local WAMID = 'wamid.' -- all of Meta's ids begin so, and it is left out
+-- what others than this program wrote
+local FREE = {cause = true, to = true, template = true, category = true, campaign = true, wamid = true, error = true,
+  others = true}
 
 local LIVE = {queued = true, sending = true, uncertain = true}
 local SETTLED = {accepted = true, sent = true, delivered = true, read = true, played = true, expired = true,
   cancelled = true, suppressed = true, dead = true}
 local LANES = {['0'] = true, ['1'] = true, ['2'] = true}
 
-local find, gsub = string.find, string.gsub
+local find, gsub, sub = string.find, string.gsub, string.sub
 
 local function clock()
   local time = redis.call('TIME')
@@ -35,6 +38,13 @@ local function num(value, default)
   local number = tonumber(value)
   if number and math.abs(number) < 1e17 then return number end
   return default
+end
+
+-- A whole number as text: as it is where it is one, for making it again takes ten times as long.
+local function whole(value)
+  if value and #value < 17 and find(value, '^%d+$') then return value end
+  local number = num(value)
+  return number and int(number)
 end
 
 -- A reply, or nil where the key is not what it should be: a repair by hand may have left anything.
@@ -61,14 +71,18 @@ end
 local function packed(message)
   local values, last, enqueued = {}, 0, num(message.enqueued, 0)
   for i, name in ipairs(PACKED) do
-    local value, unit = message[name] or '', SINCE[name]
-    if unit and value ~= '' then value = int(math.floor((num(value, 0) - enqueued) / unit)) end
-    if name == 'wamid' and value ~= '' then
-      value = value:sub(1, #WAMID) == WAMID and value:sub(#WAMID + 1) or '=' .. value
+    local value = message[name] or ''
+    if value ~= '' then
+      local unit = SINCE[name]
+      if unit then
+        value = int(math.floor((num(value, 0) - enqueued) / unit))
+      elseif name == 'wamid' then
+        value = sub(value, 1, #WAMID) == WAMID and sub(value, #WAMID + 1) or '=' .. value
+      end
+      if FREE[name] and find(value, '%c') then value = gsub(value, '%c', ' ') end
+      last = i
     end
-    if find(value, '%c') then value = gsub(value, '%c', ' ') end
     values[i] = value
-    if value ~= '' then last = i end
   end
   return table.concat(values, '\t', 1, last)
 end
@@ -87,14 +101,13 @@ local function read(prefix, key)
   local message = {}
   for i = 1, #values, 2 do message[values[i]] = values[i + 1] end
   message.live = true
+  message.due, message.expires = whole(message.due), whole(message.expires)
+  message.attempts = whole(message.attempts) or '0'
+  local claim = message.claim
+  message.claim = claim and whole(claim)
   -- without its claim number there is no fence
-  message.broken = not (LIVE[message.state] and message.number and LANES[message.priority] and num(message.due)
-    and num(message.expires) and num(message.enqueued) and num(message.claim or 0))
-  message.attempts = int(num(message.attempts, 0))
-  if not message.broken then
-    message.due, message.expires = int(num(message.due)), int(num(message.expires))
-    message.claim = message.claim and int(num(message.claim))
-  end
+  message.broken = not (LIVE[message.state] and message.number and LANES[message.priority] and message.due
+    and message.expires and num(message.enqueued) and (message.claim or not claim))
   return message
 end
 
@@ -122,10 +135,12 @@ local function leave(prefix, key, message)
 end
 
 -- One event on the cell's stream. A producer's callback_data travels along where it gave one.
+local oldest, at -- of one call, in which time stands still
 local function tell(prefix, kind, key, message, now, terms, pricing)
-  local entry = {'XADD', prefix .. 'events', 'MINID', '~', int(math.max(0, now / 1000 - (terms.events or now))), '*',
-    'v', '1', 'type', kind, 'at', int(now / 1000), 'number', message.number or '', 'key', key,
-    'wamid', message.wamid or '', 'campaign', message.campaign or '', 'category', message.category or '',
+  oldest = oldest or int(math.max(0, now / 1000 - (terms.events or now)))
+  at = at or int(now / 1000)
+  local entry = {'XADD', prefix .. 'events', 'MINID', '~', oldest, '*', 'v', '1', 'type', kind, 'at', at,
+    'number', message.number or '', 'key', key, 'wamid', message.wamid or '', 'campaign', message.campaign or '', 'category', message.category or '',
     'attempt', message.attempts or '0', 'cause', message.cause or '', 'error', message.error or ''}
   if message.extra then
     entry[#entry + 1] = 'extra'
