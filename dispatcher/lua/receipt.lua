@@ -109,7 +109,7 @@ local function apply(receipt)
   local rank, stands = RANK[receipt.status], RANK[message.state]
   if receipt.status == 'failed' and stands and stands < RANK.delivered then return fail(receipt, message) end
   if rank and stands and rank > stands then message.state = receipt.status end
-  if rank and rank >= RANK.delivered then
+  if rank and stands and rank >= RANK.delivered then -- not of a dead one, which a person may send again
     message.expires = nil
     redis.call('DEL', prefix .. 'body:' .. receipt.key)
   end
