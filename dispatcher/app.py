@@ -77,7 +77,11 @@ class App:
         if not await self._checked():
             return
         await self.graph.warm_up()
-        chores = {"trim_events": self.chores.trim_events, "forget_dead": self.chores.forget_dead}
+        chores = {
+            "trim_events": self.chores.trim_events,
+            "forget_dead": self.chores.forget_dead,
+            "forget_campaigns": self.chores.forget_campaigns,
+        }
         async with asyncio.TaskGroup() as group:
             group.create_task(self.worker.run())
             group.create_task(self.intake.run(self._send, chores, self.journal))
@@ -110,7 +114,7 @@ async def assembled(settings: Settings, numbers: NumbersFile, metrics: Metrics) 
     keys, terms = Keys(settings.cell), _terms(settings)
     doorkeeper = Doorkeeper()
     redis = connect(url, timeout_s=settings.redis_timeout_s, doorkeeper=doorkeeper)
-    line = Line(redis, journal.round_trip)
+    line = Line(redis, journal.round_trip, journal.ran)
     leases = _leases(settings)
     serving, stops = Serving(line, keys, leases, terms), Stops(line, keys, terms)
     flights = Flights(clock)

@@ -71,6 +71,9 @@ class Witness(Protocol):
     def departed(self, flight: Flight, since_claim_s: float) -> None:
         """A POST begins."""
 
+    def answered(self, reply: Reply) -> None:
+        """The endpoint answered a POST, or did not."""
+
     def attempted(self, flight: Flight, verdict: Verdict, took_s: float) -> None:
         """A POST has ended."""
 
@@ -141,6 +144,7 @@ class Delivery:
             return
         self._witness.departed(flight, started_at - claim.asked_at)
         reply = await self._post(claim.number, flight)
+        self._witness.answered(reply)
         verdict = judge(reply, streak=claim.streak, rand=random.random())  # noqa: S311 - backoff is no secret
         if isinstance(verdict.gate, Close) and verdict.gate.why is Why.CREDENTIAL:
             self._means.roster.distrust()

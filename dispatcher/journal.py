@@ -12,7 +12,18 @@ from dispatcher.flights import Flight
 from dispatcher.lanes.serving import US, Batch, Settlement, Tended
 from dispatcher.message import mask
 from dispatcher.policy.judge import label
-from dispatcher.policy.outcome import Accepted, Close, Reject, RetryLater, Snooze, Uncertain, Verdict
+from dispatcher.policy.outcome import (
+    Accepted,
+    Answer,
+    Close,
+    Lost,
+    Reject,
+    Reply,
+    RetryLater,
+    Snooze,
+    Uncertain,
+    Verdict,
+)
 from dispatcher.telemetry import Metrics
 
 LANES = ("urgent", "normal", "bulk")
@@ -24,6 +35,7 @@ _OUTCOMES = {
     Reject: "reject",
     Uncertain: "uncertain",
 }
+_CLASSES = ("2xx", "429", "4xx", "5xx")
 _CAUSES = {"reject": "rejected", "retry": "exhausted"}
 
 
@@ -40,6 +52,9 @@ class Journal:
         self._posts = {name: metrics.post.labels(name) for name in _OUTCOMES.values()}
         self._ended = lru_cache(1000)(self._ended_as)  # to look for a labelled metric takes longer than to count
         self._settled = lru_cache(metrics.settled.labels)
+        self._answers = lru_cache(1000)(self._answered_with)
+        self._unsent, self._lost = (metrics.endpoint_requests.labels(name) for name in ("unsent", "lost"))
+        self._scripts = lru_cache(metrics.redis_script.labels)
         self._in_flight = 0
         metrics.in_flight.set_function(lambda: self._in_flight)
 
@@ -65,6 +80,17 @@ class Journal:
         if flight.message.attempts == 0:
             waited_us = flight.claimed_at_us - flight.message.due_at_us
             self._waits[flight.message.priority].observe(max(0, waited_us) / US + since_claim_s)
+
+    def answered(self, reply: Reply) -> None:
+        """The endpoint answered a POST, or did not."""
+        if isinstance(reply, Answer):
+            self._answers(reply.status).inc()
+        else:
+            (self._lost if isinstance(reply, Lost) else self._unsent).inc()
+
+    def _answered_with(self, status: int) -> Counter:
+        name = "429" if status == 429 else f"{status // 100}xx"
+        return self._metrics.endpoint_requests.labels(name if name in _CLASSES else "other")
 
     def attempted(self, flight: Flight, verdict: Verdict, took_s: float) -> None:
         """A POST has ended."""
@@ -177,6 +203,10 @@ class Journal:
     def round_trip(self, took_s: float) -> None:
         """Redis answered a pipeline."""
         self._metrics.redis_round_trip.observe(took_s)
+
+    def ran(self, script: str, took_s: float) -> None:
+        """Redis answered a pipeline with this script in it."""
+        self._scripts(script).observe(took_s)
 
     def lost(self) -> None:
         """Redis is away."""

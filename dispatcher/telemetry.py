@@ -28,6 +28,7 @@ _WAIT_BUCKETS_S: Final = (
 )
 _POST_BUCKETS_S: Final = (0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 15)
 _ROUND_TRIP_BUCKETS_S: Final = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2)
+_SCRIPT_BUCKETS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2)
 
 
 class Metrics:
@@ -48,6 +49,9 @@ class Metrics:
         counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
         histogram = partial(Histogram, registry=registry)
         self.attempts = counter("dispatcher_attempts_total", "POSTs that ended, snoozes apart", ("outcome", "code"))
+        self.endpoint_requests = counter(
+            "dispatcher_endpoint_requests_total", "POSTs by what the endpoint answered", ("class",)
+        )
         self.snoozes = counter("dispatcher_snoozes_total", "Claims put back at no cost to the message", ("code",))
         self.enqueue_to_post = histogram(
             "dispatcher_enqueue_to_post_seconds",
@@ -89,8 +93,26 @@ class Metrics:
             buckets=_ROUND_TRIP_BUCKETS_S,
             registry=registry,
         )
-        self.build_info = gauge("dispatcher_build_info", "Always 1; which build this is", ("version", "python"))
-        self.build_info.labels(version=_version(), python=platform.python_version()).set(1)
+        self.redis_script = redis_script(registry)
+        self.build_info = build_info(registry)
+
+
+def redis_script(registry: CollectorRegistry) -> Histogram:
+    """Make the metric of what each script's callers wait for, alike in every process."""
+    return Histogram(
+        "dispatcher_redis_script_seconds",
+        "Round trips with this script in them",
+        ("script",),
+        buckets=_SCRIPT_BUCKETS_S,
+        registry=registry,
+    )
+
+
+def build_info(registry: CollectorRegistry) -> Gauge:
+    """Make the metric that names this build."""
+    made = Gauge("dispatcher_build_info", "Always 1; which build this is", ("version", "python"), registry=registry)
+    made.labels(version=_version(), python=platform.python_version()).set(1)
+    return made
 
 
 class Registered(Protocol):

@@ -27,13 +27,11 @@ from dispatcher.api.journal import Journal
 from dispatcher.api.metrics import ApiMetrics
 from dispatcher.api.reception import Reception
 from dispatcher.api.server import HEAD_TIMEOUT_S, Server, address_of, listen
-from dispatcher.api.watch import Watch
 from dispatcher.engine import Engine
 from dispatcher.environment import PREFIX
 from dispatcher.lanes.connection import connect
 from dispatcher.lanes.inbox import Forwards, Inbox, forward_key
 from dispatcher.lanes.keys import Keys
-from dispatcher.lanes.lags import Lags
 from dispatcher.lanes.line import Line
 from dispatcher.lanes.producing import Producing
 from dispatcher.lanes.receiving import Receiving
@@ -57,7 +55,6 @@ class Api:
     heart: Heart
     reception: Reception
     forwarding: Forwarding
-    watch: Watch
     journal: Journal
 
     def stop(self) -> None:
@@ -70,13 +67,11 @@ class Api:
             group.create_task(self.heart.run())
             group.create_task(self.reception.run())
             group.create_task(self.forwarding.run())
-            group.create_task(self.watch.run())
             try:
                 await self.server.run_until_stopped()
             finally:
                 self.reception.sleeper.stop()
                 self.forwarding.stop()
-                self.watch.sleeper.stop()
                 self.heart.stop()
 
 
@@ -137,7 +132,7 @@ async def assembled(means: Means) -> AsyncIterator[Api]:
     terms = Terms(settings.events_kept_s, settings.uncertain_window_s, settings.uncertain_window_urgent_s)
     redis = connect(settings.redis_url.get_secret_value(), timeout_s=settings.redis_timeout_s)
     # one each, so that an answer waits neither for a batch in work nor for what is passed on
-    lines = door_line, work_line, forward_line = [Line(redis, journal.round_trip) for _ in range(3)]
+    lines = door_line, work_line, forward_line = [Line(redis, journal.round_trip, journal.ran) for _ in range(3)]
     engine = Engine()
 
     worker = Reception(
@@ -158,7 +153,7 @@ async def assembled(means: Means) -> AsyncIterator[Api]:
     door = Door(inbox, _credentials(settings), journal, Bodies(means.times.body_s), stored)
     server = Server(application(door, heart), means.listener, means.times.head_s)
     try:
-        yield Api(server, heart, worker, porter, Watch(Lags(forward_line, keys), journal), journal)
+        yield Api(server, heart, worker, porter, journal)
     finally:
         for line in lines:
             await line.idle()

@@ -1,19 +1,30 @@
 """Writes down what happens in an API process, as events and metrics. Decides nothing, and never shows a body."""
 
+import re
 import time
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import structlog
+from prometheus_client import Counter as Count
 
 from dispatcher import errors, logs
 from dispatcher.api.metrics import ApiMetrics
 from dispatcher.lanes.inbox import Waiting
-from dispatcher.lanes.lags import Lag
+from dispatcher.lanes.receiving import Applied
+from dispatcher.priority import Priority
 from dispatcher.webhooks.updates import Receipt
 
 _STATUSES: Final = frozenset({"sent", "delivered", "read", "played", "failed"})
+_CATEGORIES: Final = frozenset(
+    {
+        *("authentication", "authentication_international", "marketing", "marketing_lite"),
+        *("referral_conversion", "service", "utility"),
+    }
+)
+_CATEGORY: Final = re.compile(r'"category":"([^"]*)"')
 _BROKEN_EVERY_S: Final = 10.0
 
 
@@ -27,6 +38,9 @@ class Journal:
         self._turned_away: Counter[str] = Counter()
         self._is_away = False
         self._broken_at = float("-inf")
+        self._receipts = lru_cache(1000)(self._receipts_of)  # to look for a labelled metric takes longer than to count
+        self._scripts = lru_cache(metrics.redis_script.labels)
+        self._deliveries = [metrics.accepted_to_delivered.labels(lane.value) for lane in Priority]
 
     # the door
 
@@ -59,27 +73,27 @@ class Journal:
         for host, entries in by_host.items():
             self._metrics.forward_backlog.labels(host).set(entries)
 
-    def lags(self, lags: Sequence[Lag]) -> None:
-        """Those who read the streams are so far behind; groups that are gone go from the metrics too."""
-        self._metrics.events_lag.clear()
-        for lag in lags:
-            self._metrics.events_lag.labels(lag.stream, lag.group).set(lag.oldest_s)
-
     # updates
 
-    def received(self, receipt: Receipt, word: str) -> None:
+    def received(self, receipt: Receipt, applied: Applied) -> None:
         """A receipt was applied."""
+        word = applied.word
         self._metrics.updates.labels("foreign" if word == "foreign" else "receipt").inc()
         if word in {"foreign", ""}:
             return
-        status = receipt.status if receipt.status in _STATUSES else "other"
-        self._metrics.receipts.labels(status, _billable(receipt.pricing)).inc()
+        self._receipts(receipt.status, receipt.pricing).inc()
+        if applied.delivered_after_s is not None:
+            self._deliveries[applied.lane].observe(applied.delivered_after_s)
         told = {"key": receipt.key, "number": receipt.number}
         if word == "duplicate":
             self._metrics.duplicate_acceptances.inc()
             self._log.error(logs.DUPLICATE_FOUND, **told, wamid=receipt.wamid)
         elif word == "dead":
             self._log.warning(logs.MESSAGE_DIED, **told, cause="failed", error=receipt.error)
+
+    def _receipts_of(self, status: str, pricing: str) -> Count:
+        status = status if status in _STATUSES else "other"
+        return self._metrics.receipts.labels(status, _category(pricing), _billable(pricing))
 
     def took(self, kind: str, count: int) -> None:
         """So many updates of a kind were worked off."""
@@ -135,6 +149,10 @@ class Journal:
         """Redis answered a pipeline."""
         self._metrics.redis_round_trip.observe(took_s)
 
+    def ran(self, script: str, took_s: float) -> None:
+        """Redis answered a pipeline with this script in it."""
+        self._scripts(script).observe(took_s)
+
     def warned(self, text: str) -> None:
         """Redis is not set up as it should be."""
         self._log.warning(logs.REDIS_WARNED, reason=text)
@@ -149,3 +167,12 @@ def _billable(pricing: str) -> str:
     if '"billable":true' in pricing:
         return "yes"
     return "no" if '"billable":false' in pricing else "unknown"
+
+
+def _category(pricing: str) -> str:
+    """Return the category that Meta charges for; it says nothing with most receipts."""
+    found = _CATEGORY.search(pricing)
+    if found is None:
+        return "unknown"
+    category = found[1].replace("-", "_").lower()
+    return category if category in _CATEGORIES else "other"

@@ -9,6 +9,7 @@ from typing import Final, Protocol, TypeVar
 from dispatcher import errors
 from dispatcher.api.bell import Sleeper
 from dispatcher.api.journal import Journal
+from dispatcher.lanes.receiving import Applied
 from dispatcher.lanes.spool import Entry, Spool
 from dispatcher.webhooks.optout import CATEGORY, Words, preference
 from dispatcher.webhooks.reading import read
@@ -31,8 +32,8 @@ _T = TypeVar("_T")
 class Receives(Protocol):
     """Where updates go; every method may be called twice with the same, and raises `errors.QueueUnavailable`."""
 
-    async def receive(self, receipts: Sequence[Receipt]) -> list[str]:
-        """Apply receipts; one word each."""
+    async def receive(self, receipts: Sequence[Receipt]) -> list[Applied]:
+        """Apply receipts; what each of them changed."""
 
     async def inbound(self, messages: Sequence[Inbound]) -> object:
         """Pass on what people wrote."""
@@ -181,14 +182,14 @@ class Reception:
             for update in read(entry.fields.get(b"body", b"")):
                 mail.sort_in(update, self._words)
             await asyncio.sleep(0)  # a large body takes ms to read, which no answer should wait for twice
-        words = await self._deliver(mail)
+        applied = await self._deliver(mail)
         await self._spool.finish([entry.id for entry in entries])
-        self._tell(mail, words)
+        self._tell(mail, applied)
 
-    async def _deliver(self, mail: _Mail) -> list[str]:
-        words: list[str] = []
+    async def _deliver(self, mail: _Mail) -> list[Applied]:
+        applied: list[Applied] = []
         for receipts in _parts(mail.receipts):
-            words += await self._receiving.receive(receipts)
+            applied += await self._receiving.receive(receipts)
         for messages in _parts(mail.inbound):
             await self._receiving.inbound(messages)
         for wishes in _parts(mail.preferences):
@@ -197,12 +198,12 @@ class Reception:
             await self._receiving.notice(notices)
         for unreadable in _parts(mail.unreadable):
             await self._receiving.keep_aside(unreadable)
-        return words
+        return applied
 
-    def _tell(self, mail: _Mail, words: Sequence[str]) -> None:
+    def _tell(self, mail: _Mail, applied: Sequence[Applied]) -> None:
         self._journal.back()
-        for receipt, word in zip(mail.receipts, words, strict=True):
-            self._journal.received(receipt, word)
+        for receipt, change in zip(mail.receipts, applied, strict=True):
+            self._journal.received(receipt, change)
         self._journal.took("inbound", len(mail.inbound))
         self._journal.took("preference", len(mail.preferences))
         self._journal.took("notice", len(mail.notices))

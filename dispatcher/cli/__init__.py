@@ -3,7 +3,7 @@
 import sys
 from typing import Final
 
-_EXTRAS: Final = {"worker": "worker", "api": "api", "simulator": "demo", "demo": "demo"}
+_EXTRAS: Final = {"worker": "worker", "api": "api", "exporter": "worker", "simulator": "demo", "demo": "demo"}
 _OF_ALL_OTHERS: Final = "cli"
 
 

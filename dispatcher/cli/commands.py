@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dispatcher.cli import api, cancel, demo, events, number, send, simulator, status, stop, worker
+from dispatcher.cli import api, cancel, demo, events, exporter, number, send, simulator, status, stop, worker
 
 app = typer.Typer(
     help="Deliver WhatsApp messages through Meta's Cloud API: queued on Redis, paced per number, each key once.",
@@ -34,6 +34,7 @@ def _root(
 
 app.command("worker")(worker.work)
 app.command("api")(api.api)
+app.command("exporter")(exporter.export)
 app.command("send")(send.send)
 app.command("status")(status.status)
 app.command("cancel")(cancel.cancel)

@@ -9,20 +9,25 @@ from dispatcher.cli.output import Json, fail, note, sheet, table, write_json
 
 if TYPE_CHECKING:
     from dispatcher.cli.session import Session
-    from dispatcher.lanes.overview import Overview, RefusedJob
+    from dispatcher.lanes.overview import Overview, RefusedJob, UnreadableUpdate
     from dispatcher.lanes.record import Record
 
 
 def status(
     key: Annotated[str | None, typer.Argument(help="The key of a message; without it, the whole cell.")] = None,
     refused: Annotated[bool, typer.Option("--refused", help="List jobs of arq producers that were refused.")] = False,
+    unreadable: Annotated[
+        bool, typer.Option("--unreadable", help="List parts of webhooks that could not be read.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Say how a message stands, or the whole cell."""
-    if key is not None and refused:
-        raise typer.BadParameter("give a key or --refused, not both")
+    if (key is not None) + refused + unreadable > 1:
+        raise typer.BadParameter("give a key, --refused or --unreadable, only one of them")
     if refused:
         _show_refused(as_json=as_json)
+    elif unreadable:
+        _show_unreadable(as_json=as_json)
     elif key is None:
         _show_cell(as_json=as_json)
     else:
@@ -85,6 +90,7 @@ def _show_cell(*, as_json: bool) -> None:
             ("parked", counts.parked),
             ("dead", counts.dead),
             ("intake", f"{counts.intake} waiting, {counts.refused} refused"),
+            ("webhooks", f"{counts.webhooks} not worked off, {counts.unreadable} unreadable"),
             ("stops", cell.stops),
         ]
     )
@@ -104,3 +110,20 @@ def _show_refused(*, as_json: bool) -> None:
         table("", ("job", "reason", "at", "bytes"), [(job.job, job.reason, job.at, job.size) for job in jobs])
     else:
         note("no job was refused")
+
+
+def _show_unreadable(*, as_json: bool) -> None:
+    from dispatcher.cli.session import ask
+
+    async def work(session: "Session") -> "list[UnreadableUpdate]":
+        return await session.overlook.unreadable()
+
+    updates = ask(work)
+    if as_json:
+        write_json(updates)
+    elif updates:
+        rows = [(update.at, update.reason, len(update.raw)) for update in updates]
+        table("", ("at", "reason", "characters"), rows)
+        note("--json shows what came, which may hold what people wrote")
+    else:
+        note("everything could be read")

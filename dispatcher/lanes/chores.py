@@ -1,8 +1,16 @@
 """What needs doing now and then, once a minute for the whole cell: each a bounded step that may run twice."""
 
+from typing import Final
+
+from dispatcher.lanes.campaigns import KEPT_S
 from dispatcher.lanes.keys import Keys
 from dispatcher.lanes.line import Line
+from dispatcher.lanes.script import script
 from dispatcher.priority import DEAD_KEPT_S
+
+CAMPAIGNS_MAX: Final = 10_000
+_FORGOTTEN_A_CALL: Final = 500
+_CALLS_MAX: Final = 200
 
 
 class Chores:
@@ -25,3 +33,10 @@ class Chores:
         seconds, _ = await self._line.command("TIME")
         horizon_us = (int(seconds) - DEAD_KEPT_S) * 1_000_000
         await self._line.command("ZREMRANGEBYSCORE", self._keys("dead"), "-inf", horizon_us)
+
+    async def forget_campaigns(self) -> None:
+        """Drop the counts of campaigns that nothing has happened in for long, and of the oldest of too many."""
+        args = (self._keys.prefix, round(KEPT_S * 1_000_000), CAMPAIGNS_MAX, _FORGOTTEN_A_CALL)
+        for _ in range(_CALLS_MAX):
+            if not await self._line.call(script("disband"), (self._keys("campaigns"),), args):
+                return

@@ -1,11 +1,36 @@
-"""Whether a Redis keeps what it is given: asked once when a worker starts, by INFO, as managed ones block CONFIG."""
+"""Whether a Redis keeps what it is given, and has room for it: asked by INFO, as managed ones block CONFIG."""
 
 import re
+from dataclasses import dataclass
 
 from dispatcher import errors
 from dispatcher.lanes.line import Line
 
 OLDEST = (6, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a server stands: memory in bytes (`max_bytes` 0 is without limit), and whether what it holds is safe."""
+
+    used_bytes: int
+    max_bytes: int
+    never_evicts: bool
+    is_append_only: bool
+    persistence_ok: bool
+
+
+async def health(line: Line) -> Health:
+    """Return how the server behind the line stands; raises `errors.QueueUnavailable`."""
+    found = _fields(await line.command("INFO", "memory")) | _fields(await line.command("INFO", "persistence"))
+    states = ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status")
+    return Health(
+        used_bytes=int(found.get("used_memory", "0")),
+        max_bytes=int(found.get("maxmemory", "0")),
+        never_evicts=found.get("maxmemory_policy", "noeviction") == "noeviction",
+        is_append_only=found.get("aof_enabled") == "1",
+        persistence_ok=all(found.get(name, "ok") == "ok" for name in states),
+    )
 
 
 async def check(line: Line) -> list[str]:

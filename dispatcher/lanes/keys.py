@@ -12,6 +12,8 @@
 | `batch:<number>:<owner>` | string | sequence and keys of the owner's last claim that brought any, for a minute |
 | `due` | zset | number -> when it needs serving, or the end of its lease |
 | `stops` | hash | scope -> JSON: action, reason, by, since, until |
+| `campaign:<name>` | hash | `queued`: messages it ever had; and how many are settled, by state |
+| `campaigns` | zset | campaign -> its last activity, µs, give or take 15 messages |
 | `numbers` | hash | number -> JSON: name, rate, waba |
 | `processes`, `serves:<process>` | zset, hash | process -> its last word, µs; number -> fingerprint of its token |
 | `events` | stream | every outcome and receipt, capped by age |

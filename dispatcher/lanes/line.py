@@ -60,14 +60,21 @@ def translate(exc: Exception) -> errors.QueueUnavailable:
 class Line:
     """Sends scripts and commands in shared pipelines, one at a time and in order.
 
-    Calls raise `errors.QueueUnavailable`: the command may have run. `on_round_trip` is told each pipeline's seconds.
+    Calls raise `errors.QueueUnavailable`: the command may have run. `on_round_trip` is told each pipeline's seconds,
+    `on_script` the same for each script that was in it.
     """
 
-    def __init__(self, redis: "aioredis.Redis", on_round_trip: Callable[[float], None] | None = None) -> None:
+    def __init__(
+        self,
+        redis: "aioredis.Redis",
+        on_round_trip: Callable[[float], None] | None = None,
+        on_script: Callable[[str, float], None] | None = None,
+    ) -> None:
         self._redis = redis
         self._waiting: list[_Call] = []
         self._talking: asyncio.Task[None] | None = None
         self._on_round_trip = on_round_trip
+        self._on_script = on_script
 
     async def call(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         """Run a script; its reply, with bytes as they come."""
@@ -116,10 +123,16 @@ class Line:
             for call in calls:
                 call.reply.cancel()
             raise
-        if self._on_round_trip:
-            self._on_round_trip(time.monotonic() - started)
+        self._measure(calls, time.monotonic() - started)
         for call, reply in zip(calls, replies, strict=True):
             call.answer(reply)
+
+    def _measure(self, calls: list[_Call], took_s: float) -> None:
+        if self._on_round_trip:
+            self._on_round_trip(took_s)
+        if self._on_script:
+            for name in {call.script.name for call in calls if call.script}:
+                self._on_script(name, took_s)
 
     async def _pipeline(self, calls: list[_Call]) -> list[Any]:
         async with self._redis.pipeline(transaction=False) as pipe:

@@ -57,7 +57,7 @@ class NumberOverview:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Messages that are in no lane, and jobs of arq producers that became no message (yet)."""
+    """Messages that are in no lane, jobs of arq producers that became no message (yet), webhooks not worked off."""
 
     sending: int
     uncertain: int
@@ -65,6 +65,8 @@ class Counts:
     dead: int
     intake: int
     refused: int
+    webhooks: int = 0
+    unreadable: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,16 @@ class RefusedJob:
 
 
 @dataclass(frozen=True, slots=True)
-class _Around:
+class UnreadableUpdate:
+    """A part of a webhook that could not be read; `raw` is what came, cut after 20,000 characters."""
+
+    at: str
+    reason: str
+    raw: str
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
     """What concerns all numbers: the time, who is alive, and which stops bind."""
 
     now_us: int
@@ -113,8 +124,8 @@ class Overlook:
 
     async def cell(self) -> Overview:
         """Look at everything once."""
-        around, registered = await asyncio.gather(self._around(), self._registry.all())
-        counts, numbers = await asyncio.gather(self._counts(), self._numbers(registered, around))
+        around, registered = await asyncio.gather(self.around(), self._registry.all())
+        counts, numbers = await asyncio.gather(self.counts(), self._numbers(registered, around))
         return Overview(
             cell=self._keys.cell,
             at=datetime.fromtimestamp(around.now_us / US, UTC),
@@ -126,14 +137,20 @@ class Overlook:
 
     async def numbers(self, registered: Sequence[Registered]) -> tuple[NumberOverview, ...]:
         """Look at these numbers only."""
-        return await self._numbers(registered, await self._around())
+        return await self._numbers(registered, await self.around())
 
     async def refused(self) -> list[RefusedJob]:
         """List the refused jobs, the latest first."""
         rows = await self._ask([], "LRANGE", self._keys("refused"), 0, _REFUSED_MAX - 1)
         return [_refused(row) for row in rows]
 
-    async def _numbers(self, registered: Sequence[Registered], around: _Around) -> tuple[NumberOverview, ...]:
+    async def unreadable(self) -> list[UnreadableUpdate]:
+        """List what could not be read of webhooks, the latest first."""
+        rows = await self._ask([], "LRANGE", self._keys("unreadable"), 0, -1)
+        found = [read_object(row) for row in rows]
+        return [UnreadableUpdate(*(str(row.get(name, "")) for name in ("at", "reason", "raw"))) for row in found]
+
+    async def _numbers(self, registered: Sequence[Registered], around: Around) -> tuple[NumberOverview, ...]:
         able = await self._able([number.id for number in registered], around.processes)
         found: list[NumberOverview] = []
         # in parts, so that a Redis that goes away is noticed soon
@@ -142,7 +159,7 @@ class Overlook:
             found += await asyncio.gather(*(self._number(number, around, able[number.id]) for number in part))
         return tuple(found)
 
-    async def _number(self, number: Registered, around: _Around, workers: list[str]) -> NumberOverview:
+    async def _number(self, number: Registered, around: Around, workers: list[str]) -> NumberOverview:
         gate_key = self._keys.gate(number.id)
         urgent, normal, bulk, gate, due = await asyncio.gather(
             *(self._ask(0, "ZCARD", lane) for lane in self._keys.lanes(number.id)),
@@ -157,7 +174,7 @@ class Overlook:
             rate_per_s=number.rate_per_s,
             waba_id=number.waba_id,
             waiting=Waiting(urgent, normal, bulk),
-            gate=_gate(_whole(streak), max(_whole(until), _whole(probe)), why, around.now_us),
+            gate=gate_of(_whole(streak), max(_whole(until), _whole(probe)), why, around.now_us),
             stops=tuple(stop.scope for stop in around.stops if _concerns(stop.scope, number, credential)),
             workers=tuple(workers),
             served_by=owner if is_leased else "",
@@ -175,23 +192,28 @@ class Overlook:
                         able[number].append(process)
         return able
 
-    async def _around(self) -> _Around:
-        now_us, stops = await asyncio.gather(self._now_us(), self._stops.all())
+    async def around(self, stops: Sequence[Stop] | None = None) -> Around:
+        """Look at what concerns all numbers; with stops that were read already, if given."""
+        now_us = await self._now_us()
+        if stops is None:
+            stops = await self._stops.all()
         alive_since = now_us - PROCESS_ALIVE_S * US
         processes = await self._ask([], "ZRANGEBYSCORE", self._keys("processes"), alive_since, "+inf")
         now = datetime.fromtimestamp(now_us / US, UTC)
         binding = tuple(stop for stop in stops if stop.until is None or stop.until > now)
-        return _Around(now_us, tuple(sorted(_text(process) for process in processes)), binding)
+        return Around(now_us, tuple(sorted(_text(process) for process in processes)), binding)
 
-    async def _counts(self) -> Counts:
+    async def counts(self) -> Counts:
+        """Count the messages that are in no lane, and what waits outside."""
         keys = self._keys
-        sending, uncertain, dead, intake, refused, scopes = await asyncio.gather(
+        sending, uncertain, dead, intake, refused, unreadable, webhooks, scopes = await asyncio.gather(
             *(self._ask(0, "ZCARD", key) for key in (keys("sending"), keys("uncertain"), keys("dead"), keys.intake)),
-            self._ask(0, "LLEN", keys("refused")),
+            *(self._ask(0, "LLEN", keys(name)) for name in ("refused", "unreadable")),
+            self._ask(0, "XLEN", keys("webhooks")),
             self._ask([], "SMEMBERS", keys("parked")),
         )
         parked = await asyncio.gather(*(self._ask(0, "ZCARD", keys("parked:" + _text(scope))) for scope in scopes))
-        return Counts(sending, uncertain, sum(parked), dead, intake, refused)
+        return Counts(sending, uncertain, sum(parked), dead, intake, refused, webhooks, unreadable)
 
     async def _now_us(self) -> int:
         seconds, microseconds = await self._line.command("TIME")
@@ -205,7 +227,7 @@ class Overlook:
             return default
 
 
-def _gate(streak: int, till_us: int, why: str, now_us: int) -> Gate:
+def gate_of(streak: int, till_us: int, why: str, now_us: int) -> Gate:
     """Read a gate as the claim does: closed while closings in a row stand and their time has not come."""
     if streak <= 0:
         return Gate("open")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from dispatcher.lanes.keys import Keys
 from dispatcher.lanes.line import Argument, Line
@@ -17,6 +18,17 @@ _ASIDE_BYTES = 20_000
 _DEFAULT_KEPT_S = 86_400
 
 
+class Applied(NamedTuple):
+    """What a receipt changed: what its message is now, `duplicate`, `foreign`, or an empty word where nothing is new.
+
+    The first that says that a message arrived has its lane and the seconds from acceptance to now, if both are known.
+    """
+
+    word: str
+    lane: int = 0
+    delivered_after_s: float | None = None
+
+
 class Receiving:
     """The scripts of a process that works off webhooks; all raise `errors.QueueUnavailable`."""
 
@@ -27,12 +39,13 @@ class Receiving:
         self._terms = terms.as_json()
         self._kept_ms = round((terms.events_kept_s or _DEFAULT_KEPT_S) * 1000)
 
-    async def receive(self, receipts: Sequence[Receipt]) -> list[str]:
-        """Apply receipts; what each message is now, `duplicate`, `foreign`, or an empty word where nothing is new."""
+    async def receive(self, receipts: Sequence[Receipt]) -> list[Applied]:
+        """Apply receipts; what each of them changed."""
         args: list[Argument] = [self._keys.prefix, self._terms]
         for receipt in receipts:
             args.extend(_arguments(receipt))
-        return [word.decode() for word in await self._line.call(script("receipt"), (self._keys("sending"),), args)]
+        reply = await self._line.call(script("receipt"), (self._keys("sending"),), args)
+        return [_applied(*found) for found in zip(reply[::3], reply[1::3], reply[2::3], strict=True)]
 
     async def inbound(self, messages: Sequence[Inbound]) -> int:
         """Pass on what people wrote, and debit their numbers' gates; how many were new."""
@@ -67,6 +80,10 @@ class Receiving:
         gap = "1" if any(u.is_receipt for u in unreadable) else "0"
         keys = (self._keys("unreadable"), self._keys("door"))
         return int(await self._line.call(script("aside"), keys, (ASIDE_MOST, gap, *rows)))
+
+
+def _applied(word: bytes, lane: bytes, after_us: bytes) -> Applied:
+    return Applied(word.decode(), int(lane), int(after_us) / US) if after_us else Applied(word.decode())
 
 
 def _arguments(receipt: Receipt) -> tuple[Argument, ...]:

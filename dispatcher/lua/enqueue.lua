@@ -57,6 +57,7 @@ for at = 3, #ARGV, 15 do
     redis.call('ZADD', prefix .. 'lane:' .. number .. ':' .. ARGV[at + 3], int(due), key)
     redis.call('ZADD', KEYS[2], int(expires), key)
     redis.call(unpack(record))
+    tally(prefix, ARGV[at + 5], 'queued', 1, now)
     if ARGV[at + 14] ~= '' then replace(ARGV[at + 14], ARGV[at + 2]) end
     first_due[number] = math.min(first_due[number] or due, due)
     replies[#replies + 1] = 'queued'

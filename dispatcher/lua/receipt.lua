@@ -5,8 +5,9 @@
 -- ARGV  1 prefix  2 terms (JSON, as for settle), then 10 a receipt: key ('' if another program sent it), claim, wamid,
 --       status, number, WABA, recipient ('' if unknown), error, when a failed one may be tried again (µs from now, or ''
 --       for never), pricing (JSON or '')
--- Returns one word a receipt: what the message is now, 'duplicate' (accepted twice), 'foreign' (no message of ours), or
---         '' (nothing new)
+-- Returns three a receipt: what the message is now, 'duplicate' (accepted twice), 'foreign' (no message of ours), or
+--         '' (nothing new); then its lane and the time from its acceptance to now (µs) if this is the first to say that
+--         it arrived, else '' and ''. Where the acceptance itself was not known before, there is no such time.
 
 -- what a live record may hold
 local FIELDS = {'state', 'number', 'to', 'priority', 'template', 'category', 'campaign', 'fingerprint', 'enqueued',
@@ -50,6 +51,7 @@ end
 local function again(receipt, message)
   local claim, due = math.max(num(message.claim, 0), num(receipt.claim, 0)), now + receipt.after
   local first = message.wamid
+  tally(prefix, message.campaign, SETTLED[message.state], -1, now)
   message.failed, message.claim, message.error = int(claim), int(claim), receipt.error
   message.wamid, message.cause, message.claimed, message.receipts, message.unproven = nil, nil, nil, nil, nil
   redis.call('DEL', prefix .. 'msg:' .. receipt.key)
@@ -84,6 +86,12 @@ local function fail(receipt, message)
   return 'dead'
 end
 
+-- How long an acceptance is known when the first receipt says that the message arrived; nil of a broken record.
+local function delivered_after(message)
+  local accepted = num(message.settled)
+  return accepted and LANES[message.priority] and int(math.max(0, now - accepted))
+end
+
 local function apply(receipt)
   local message = receipt.key ~= '' and read(prefix, receipt.key)
   if not message or message.broken or message.number ~= receipt.number then
@@ -94,7 +102,8 @@ local function apply(receipt)
   if num(message.failed, 0) >= num(receipt.claim, 0) then return '' end
   witness(message, receipt)
   remember_same(message, receipt)
-  if not message.wamid then
+  local was_known = message.wamid
+  if not was_known then
     accept(prefix, receipt.key, message, receipt.wamid, receipt.claim, now, terms)
   elseif message.wamid ~= receipt.wamid then
     return accept_again(prefix, receipt.key, message, receipt.wamid, now, terms) and 'duplicate' or ''
@@ -108,20 +117,25 @@ local function apply(receipt)
   message.error = error
   local rank, stands = RANK[receipt.status], RANK[message.state]
   if receipt.status == 'failed' and stands and stands < RANK.delivered then return fail(receipt, message) end
+  local after = was_known and rank and stands and rank >= RANK.delivered and stands < RANK.delivered
+    and delivered_after(message)
   if rank and stands and rank > stands then message.state = receipt.status end
   if rank and stands and rank >= RANK.delivered then -- not of a dead one, which a person may send again
     message.expires = nil
     redis.call('DEL', prefix .. 'body:' .. receipt.key)
   end
   redis.call('SET', prefix .. 'msg:' .. receipt.key, packed(message), 'KEEPTTL')
-  return message.state
+  return message.state, after and message.priority, after
 end
 
 local words = {}
 for at = 3, #ARGV, 10 do
-  words[#words + 1] = apply({key = ARGV[at], claim = ARGV[at + 1], wamid = ARGV[at + 2], status = ARGV[at + 3],
+  local word, lane, after = apply({key = ARGV[at], claim = ARGV[at + 1], wamid = ARGV[at + 2], status = ARGV[at + 3],
     number = ARGV[at + 4], waba = ARGV[at + 5], recipient = ARGV[at + 6], error = ARGV[at + 7],
     after = tonumber(ARGV[at + 8]), pricing = ARGV[at + 9]})
+  words[#words + 1] = word
+  words[#words + 1] = lane or ''
+  words[#words + 1] = after or ''
 end
 for number, seen in pairs(witnesses) do
   local name = prefix .. 'witness:' .. number

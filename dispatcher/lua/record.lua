@@ -17,8 +17,9 @@ local FREE = {cause = true, to = true, template = true, category = true, campaig
   others = true}
 
 local LIVE = {queued = true, sending = true, uncertain = true}
-local SETTLED = {accepted = true, sent = true, delivered = true, read = true, played = true, expired = true,
-  cancelled = true, suppressed = true, dead = true}
+-- and what each counts as for its campaign: what receipts add to an acceptance changes no count
+local SETTLED = {accepted = 'accepted', sent = 'accepted', delivered = 'accepted', read = 'accepted',
+  played = 'accepted', expired = 'expired', cancelled = 'cancelled', suppressed = 'suppressed', dead = 'dead'}
 local LANES = {['0'] = true, ['1'] = true, ['2'] = true}
 
 local find, gsub, sub = string.find, string.gsub, string.sub
@@ -154,9 +155,27 @@ local function tell(prefix, kind, key, message, now, terms, pricing)
   redis.call(unpack(entry))
 end
 
+-- One message of a campaign more or less in a state: one command. That the campaign is alive is written down with the
+-- first message of each state and with every 16th, so its last activity is not exact.
+local CAMPAIGN_KEPT = 30 * 86400 * 1000 -- ms that counts stay after that
+
+local function tally(prefix, campaign, state, by, now)
+  if not campaign or campaign == '' then return end
+  local name = prefix .. 'campaign:' .. campaign
+  local count = redis.pcall('HINCRBY', name, state, by)
+  if type(count) ~= 'number' or count ~= 1 and count % 16 ~= 0 then return end
+  redis.pcall('ZADD', prefix .. 'campaigns', int(now), campaign)
+  redis.call('PEXPIRE', name, CAMPAIGN_KEPT)
+end
+
 -- Settles a message for good: the record is packed, the body goes or stays for as long as it may be needed.
 local function settle(prefix, key, message, state, now, terms)
   leave(prefix, key, message)
+  local was = SETTLED[message.state]
+  if was ~= state then
+    if was then tally(prefix, message.campaign, was, -1, now) end
+    tally(prefix, message.campaign, state, 1, now)
+  end
   local lane = (tonumber(message.priority) or 1) + 1
   local kept, body_kept = terms.kept[lane], 0
   if state == 'accepted' then body_kept = terms.body[lane] end
@@ -216,7 +235,7 @@ local function lose(prefix, key, message, now, terms)
   if not message or message.broken then
     local known = message or {}
     message = {broken = true, number = known.number, priority = LANES[known.priority] and known.priority,
-      fingerprint = known.fingerprint, parked = known.parked}
+      fingerprint = known.fingerprint, parked = known.parked, campaign = known.campaign}
   end
   message.cause = 'lost'
   settle(prefix, key, message, 'dead', now, terms)

@@ -244,7 +244,7 @@ async def test_a_thousand_updates_are_one_body(api: Running, client: Dispatcher)
     await api.works_off_all()
     states = {(await client.status(key)).state for key in (keys[0], keys[500], keys[-1])}  # type: ignore[union-attr]
     assert states == {"sent"}
-    assert api.value("dispatcher_receipts_total", status="sent", billable="unknown") == 1000
+    assert api.value("dispatcher_receipts_total", status="sent", category="unknown", billable="unknown") == 1000
 
 
 async def test_the_same_body_again_changes_nothing(api: Running, client: Dispatcher) -> None:
@@ -253,4 +253,4 @@ async def test_the_same_body_again_changes_nothing(api: Running, client: Dispatc
         assert await api.post(BODY) == 200
     await api.works_off_all()
     assert api.value("dispatcher_webhook_updates_total", kind="receipt") == 3
-    assert api.value("dispatcher_receipts_total", status="sent", billable="unknown") == 1
+    assert api.value("dispatcher_receipts_total", status="sent", category="unknown", billable="unknown") == 1

@@ -1,8 +1,6 @@
 """What one process has in hand at most, and that what it says of itself is documented."""
 
 import asyncio
-import re
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,10 +14,10 @@ from dispatcher.api.bodies import Bodies, TurnedAwayError
 from dispatcher.api.door import Credentials, Door
 from dispatcher.api.journal import Journal
 from dispatcher.api.metrics import ApiMetrics
+from dispatcher.lanes.receiving import Applied
 from dispatcher.webhooks.updates import Receipt
 from tests.api.meta import SECRET, WEBHOOKS, signed
-
-DOCS = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+from tests.telemetry.test_journal import assert_documented
 
 
 class Sender:
@@ -83,11 +81,6 @@ def _own_log(_quiet: None) -> None:
     structlog.reset_defaults()
 
 
-def documented(label: str) -> set[str]:
-    rows = re.findall(rf"^\| `{label}`(?: of `\w+`)? \| (.*) \|$", DOCS, re.MULTILINE)
-    return set(re.findall(r"`([\w-]+)`", " ".join(rows)))
-
-
 @pytest.mark.usefixtures("_own_log")
 def test_every_label_value_is_documented() -> None:
     metrics = ApiMetrics(CollectorRegistry())
@@ -103,15 +96,11 @@ def test_every_label_value_is_documented() -> None:
             journal.forwarded("hooks.example", outcome)
         for status in ("sent", "delivered", "read", "played", "failed", "pinned"):
             for pricing in ("", '{"billable":true}', '{"billable":false}'):
-                journal.received(Receipt("wamid.1", status, 0, "1", "2", pricing=pricing), "sent")
-        journal.received(Receipt("wamid.1", "sent", 0, "1", "2"), "foreign")
+                journal.received(Receipt("wamid.1", status, 0, "1", "2", pricing=pricing), Applied("sent"))
+        journal.received(Receipt("wamid.1", "sent", 0, "1", "2"), Applied("foreign"))
         for kind in ("inbound", "preference", "notice", "unreadable"):
             journal.took(kind, 1)
-    for family in metrics.registry.collect():
-        for sample in family.samples:
-            for label, value in sample.labels.items():
-                if family.name.startswith("dispatcher_") and label in {"outcome", "status", "billable", "kind"}:
-                    assert value in documented(label), (sample.name, label, value)
+    assert_documented(metrics.registry, {"host", "version", "python"})
     counts = dict.fromkeys(outcomes[1:], 1)
     assert [event for event in events if event["event"] == "door.missed"] == [
         {"event": "door.missed", "log_level": "warning", "process": "p", **counts}

@@ -17,7 +17,7 @@ from dispatcher.api.reception import Reception
 from dispatcher.embedded import Server
 from dispatcher.lanes.keys import Keys
 from dispatcher.lanes.line import Line
-from dispatcher.lanes.receiving import Receiving
+from dispatcher.lanes.receiving import Applied, Receiving
 from dispatcher.lanes.spool import GROUP, Spool
 from dispatcher.webhooks.optout import Words
 from dispatcher.webhooks.updates import Inbound, Notice, Preference, Receipt, Unreadable
@@ -106,12 +106,12 @@ class Fragile:
         self.often = often
         self.seen: list[str] = []
 
-    async def receive(self, receipts: Sequence[Receipt]) -> list[str]:
+    async def receive(self, receipts: Sequence[Receipt]) -> list[Applied]:
         if self.often and any(receipt.key == "bad" for receipt in receipts):
             self.often -= 1
             raise self.failure
         self.seen += [receipt.key for receipt in receipts]
-        return ["sent"] * len(receipts)
+        return [Applied("sent")] * len(receipts)
 
     async def inbound(self, messages: Sequence[Inbound]) -> None: ...
 

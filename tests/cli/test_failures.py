@@ -15,7 +15,7 @@ from tests.cli.conftest import Commands, Said, one_line
 from tests.cli.test_docs import commands_of
 
 COMMANDS = [name.partition(" ")[2] for name in commands_of(typer.main.get_command(app)) if name != "dispatcher"]
-LASTING = {"worker", "api"}  # they wait for a Redis that is away
+LASTING = {"worker", "api", "exporter"}  # they wait for a Redis that is away
 OWN = {"simulator", "demo"}  # they read no settings and ask no Redis of others
 TO = ("--number", "otp-us", "--to", "+15551234567")
 HELLO = {"number": "otp-us", "to": "+15551234567", "key": "k2", "content": {"type": "text", "text": {"body": "Hello"}}}
@@ -84,7 +84,7 @@ WRONG = [
     case("send", *TO, "--ttl", "soon", "--text", "Hello", error="write 90s, 15m, 2h, 1d, or seconds"),
     case("send", "--file", "good.jsonl", "--replaces", "k1", error="--replaces: not with --file"),
     case("send", "--file", "no.jsonl", error="no.jsonl cannot be read: No such file or directory"),
-    case("status", "k1", "--refused", error="give a key or --refused, not both"),
+    case("status", "k1", "--refused", error="give a key, --refused or --unreadable"),
     case("events", "--group", "g", "--since", "1h", error="a group goes on where it stopped"),
     case("cancel", error="Missing argument"),
     case("numbers", "shw", error="No such command 'shw'"),
@@ -163,6 +163,7 @@ REFUSED = [
     (case("numbers resume", "otp-uk", error="did you mean otp-us?"), "number"),
     (case("stops add", "al", "--reason", "x", error="Scopes are all, number:<id>"), "scope"),
     (case("stops add", "number:otp-uk", "--reason", "x", error="did you mean otp-us?"), "number"),
+    (case("exporter", error="DISPATCHER_METRICS_PORT: 0 serves nothing"), ""),
     (case("demo", "--server", "/no/such/server", error="/no/such/server"), ""),
 ]  # fmt: skip
 
@@ -172,7 +173,7 @@ def test_what_is_refused_ends_with_1_and_says_what_to_do(commands: Commands, fou
     commands.run("send", *TO, "--text", "Hello", "--key", "k1")
     told = failed(commands, found, 1)
     assert set(told) == {"ended", "error", "field", "key"}
-    assert (told["ended"], told["field"]) == ("settings" if found.command == "demo" else "refused", field)
+    assert (told["ended"], told["field"]) == ("settings" if found.command in {"demo", "exporter"} else "refused", field)
     assert found.error in told["error"]
 
 
@@ -208,7 +209,13 @@ def test_a_port_that_is_taken_ends_with_1(commands: Commands, server: Server) ->
 
 # settings: 1, all problems at once
 
-SETTINGS = [*AWAY, case("worker", error=""), case("worker", "--processes", "2", error=""), case("api", error="")]
+SETTINGS = [
+    *AWAY,
+    case("worker", error=""),
+    case("worker", "--processes", "2", error=""),
+    case("api", error=""),
+    case("exporter", error=""),
+]
 
 
 @pytest.mark.parametrize("found", SETTINGS, ids=named)

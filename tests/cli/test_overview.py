@@ -5,11 +5,14 @@ from typing import Any
 
 from dispatcher.lanes.overview import Overlook
 from dispatcher.lanes.registry import Registered
+from dispatcher.webhooks.updates import Unreadable
 from tests.cli.conftest import Commands
 from tests.lanes.cell import NUMBER, OTHER, OWNER, TOKEN, WABA, Cell, template
 
 OPEN = {"state": "open", "why": "", "until": None}
-NONE = {"sending": 0, "uncertain": 0, "parked": 0, "dead": 0, "intake": 0, "refused": 0}
+NONE = {
+    "sending": 0, "uncertain": 0, "parked": 0, "dead": 0, "intake": 0, "refused": 0, "webhooks": 0, "unreadable": 0,
+}  # fmt: skip
 CAMPAIGNS = {
     "id": OTHER,
     "name": "campaigns",
@@ -52,11 +55,13 @@ def test_everything_that_waits_is_counted(commands: Commands) -> None:
         await cell.serving.tend(OWNER)
         await cell.redis.zadd(cell.keys.intake, {"job": 1})
         await cell.line.command("LPUSH", cell.keys("refused"), "{}")
+        await cell.receiving.keep_aside([Unreadable("no JSON", "x", is_receipt=True)])
+        await cell.redis.xadd(cell.keys("webhooks"), {"body": "{}"})
 
     commands.register()
     commands.arrange(arrange)
     found = commands.json("status")
-    assert found["counts"] == {"sending": 1, "uncertain": 1, "parked": 1, "dead": 1, "intake": 1, "refused": 1}
+    assert found["counts"] == dict.fromkeys(NONE, 1)
     assert (found["processes"], found["stops"]) == ([OWNER], ["template::shipped"])
     assert [number["waiting"] for number in found["numbers"]] == [
         {"urgent": 1, "normal": 0, "bulk": 2},
@@ -156,10 +161,24 @@ def test_refused_jobs_are_listed_without_what_they_held(commands: Commands) -> N
     assert "unreadable: no JSON" in commands.run("status", "--refused").out
 
 
+def test_what_could_not_be_read_of_webhooks_is_listed(commands: Commands) -> None:
+    async def arrange(cell: Cell) -> None:
+        await cell.receiving.keep_aside([Unreadable("no status", '{"id":1}', is_receipt=True)])
+
+    assert commands.json("status", "--unreadable") == []
+    assert commands.run("status", "--unreadable").err == "dispatcher: everything could be read"
+    commands.arrange(arrange)
+    [found] = commands.json("status", "--unreadable")
+    assert (found["reason"], found["raw"]) == ("no status", '{"id":1}')
+    said = commands.run("status", "--unreadable")
+    assert "no status" in said.out
+    assert '{"id":1}' not in said.out
+
+
 def test_a_key_and_the_refused_jobs_are_two_questions(commands: Commands) -> None:
     said = commands.run("status", "k1", "--refused")
     assert said.code == 2
-    assert "give a key or --refused, not both" in said.err
+    assert "give a key, --refused or --unreadable, only one of them" in " ".join(said.err.split())
 
 
 def test_numbers_lists_them_all(commands: Commands) -> None:

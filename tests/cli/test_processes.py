@@ -99,6 +99,7 @@ def away(own_server: OwnServer) -> str:
         ((), ("send",), "`dispatcher send`", "typer", "cli"),
         ((), ("worker",), "`dispatcher worker`", "typer", "worker"),
         ((), ("demo",), "`dispatcher demo`", "typer", "demo"),
+        (OF_CLI, ("exporter",), "`dispatcher exporter`", "uvloop", "worker"),
         ((), ("api",), "`dispatcher api`", "typer", "api"),
         (OF_CLI, ("api",), "`dispatcher api`", "uvloop", "api"),
         (OF_CLI, ("worker",), "`dispatcher worker`", "structlog", "worker"),

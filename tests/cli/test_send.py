@@ -190,6 +190,8 @@ def test_status_says_how_a_message_stands(commands: Commands) -> None:
         "error": "",
         "claimed_at": None,
         "settled_at": None,
+        "unproven": 0,
+        "others": "",
     }
     assert times["enqueued_at"] == times["due_at"]
     assert all(at.endswith("Z") for at in times.values())

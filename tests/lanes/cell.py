@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from dispatcher.lanes.keys import Keys
 from dispatcher.lanes.line import Line
 from dispatcher.lanes.producing import Enqueued, Producing
-from dispatcher.lanes.receiving import Receiving
+from dispatcher.lanes.receiving import Applied, Receiving
 from dispatcher.lanes.registry import Registry
 from dispatcher.lanes.serving import Asking, Batch, Claimed, Leases, Serving, Settlement
 from dispatcher.lanes.stops import Stop, Stops
@@ -111,6 +111,10 @@ class Cell:
 
     async def receipt(self, key: str = "k1", status: str = "sent", claim: int = 1, **fields: Any) -> str:
         """Hear of a message what Meta says of it; a field `callback` makes it somebody else's."""
+        return (await self.applied(key, status, claim, **fields)).word
+
+    async def applied(self, key: str = "k1", status: str = "sent", claim: int = 1, **fields: Any) -> Applied:
+        """The same, with all that the receipt changed."""
         given = {"wamid": "wamid.1", "at_s": 1_795_000_000, "number": NUMBER, "waba": WABA, **fields}
         given.setdefault("callback", f"d1:{claim}:{key}")
         return (await self.receiving.receive([Receipt(status=status, **given)]))[0]
@@ -175,6 +179,11 @@ class Cell:
 
     async def set_gate(self, number: str = NUMBER, **fields: Any) -> None:
         await self.redis.hset(self.keys.gate(number), mapping=dict(fields))
+
+    async def campaign(self, name: str = "spring") -> dict[str, int]:
+        """The counts of a campaign, without those that are 0."""
+        found = await self.redis.hgetall(self.keys("campaign:" + name))
+        return {state.decode(): int(count) for state, count in found.items() if int(count)}
 
     # time, moved
 

@@ -58,6 +58,7 @@ CELLS = itertools.count(1)
 LOOK = """
 local prefix, asked = ARGV[1], cjson.decode(ARGV[2])
 local found = {sets = {}, records = {}, bodies = {}, gates = {}, due = {}, now = redis.call('TIME')}
+found.campaign = redis.call('HGETALL', prefix .. 'campaign:spring')
 for _, name in ipairs(asked.sets) do found.sets[name] = redis.call('ZRANGE', prefix .. name, 0, -1) end
 for _, key in ipairs(asked.keys) do
   local hash = redis.pcall('HGETALL', prefix .. 'msg:' .. key)
@@ -710,6 +711,7 @@ class Lanes(RuleBasedStateMachine):
         asked = json.dumps({"sets": SETS, "keys": list(self.kept), "numbers": NUMBERS})
         found = json.loads(self.run(self.redis.eval(LOOK, 0, self.cell.keys.prefix, asked)))
         self.everything_is_listed_where_its_state_says(found)
+        self.its_messages_are_counted(pairs(found["campaign"]))
         for number in NUMBERS:
             gate = pairs(found["gates"][number])
             due = found["due"][number]
@@ -731,6 +733,17 @@ class Lanes(RuleBasedStateMachine):
             assert counts == (kept.state, kept.claim, kept.attempts)
             assert (record.get("cause") == "replaced") == kept.replaced
             assert found["bodies"][name] == kept.has_body
+
+    def its_messages_are_counted(self, found: dict[str, str]) -> None:
+        """Of the campaign, each message once as queued, and each that is settled as what it is now."""
+        states = [kept.state for kept in self.kept.values() if kept.message.campaign]
+        expected = Counter("accepted" if state in FORWARD else state for state in states)
+        for state in ("queued", "sending", "uncertain"):
+            del expected[state]
+        expected["queued"] = len(states)
+        assert {state: int(count) for state, count in found.items() if int(count)} == {
+            state: count for state, count in expected.items() if count
+        }
 
     def nothing_is_stuck(self, number: str, gate: dict[str, str], due: int | None, now: int) -> None:
         """R1 to R4: a number with work has its time in `due`, no later than the work can be done."""

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from dispatcher.lanes.receiving import Applied
 from tests.lanes.cell import HOUR_US, NUMBER, OTHER, SECOND_US, WABA, Cell, keys_of
 
 FORWARD = ("accepted", "sent", "delivered", "read", "played")
@@ -251,3 +252,27 @@ async def test_a_thousand_receipts_in_one_call_stand_each_for_itself(cell: Cell)
         await cell.settle(claimed, "accepted", f"wamid.{claimed.key}")
     words = [await cell.receipt(name, wamid=f"wamid.{name}") for name in [*names, "unknown"]]
     assert words == ["sent"] * 20 + ["foreign"]
+
+
+@pytest.mark.parametrize("priority", ["urgent", "normal", "bulk"])
+async def test_the_first_that_says_it_arrived_says_how_long_that_took(cell: Cell, priority: str) -> None:
+    await accepted(cell, priority=priority)
+    assert await cell.applied(status="sent") == Applied("sent")
+    applied = await cell.applied(status="read")
+    assert (applied.word, applied.lane) == ("read", ("urgent", "normal", "bulk").index(priority))
+    assert applied.delivered_after_s is not None
+    assert 0 < applied.delivered_after_s < 5
+    assert await cell.applied(status="delivered") == Applied("read")
+    assert await cell.applied(status="played") == Applied("played")
+
+
+async def test_an_acceptance_that_a_receipt_proved_has_no_time(cell: Cell) -> None:
+    await cell.claimed()
+    assert await cell.applied(status="delivered") == Applied("delivered")
+    assert await cell.applied(status="read") == Applied("read")
+
+
+async def test_what_failed_before_it_arrived_has_no_time(cell: Cell) -> None:
+    await accepted(cell)
+    assert await cell.applied(status="failed", code=131026) == Applied("dead")
+    assert await cell.applied(status="delivered") == Applied("dead")

@@ -2,7 +2,8 @@
 
 import socket
 import urllib.request
-from pathlib import Path
+from importlib import resources
+from typing import NamedTuple
 
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry
@@ -10,9 +11,11 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from dispatcher.api.metrics import ApiMetrics
 from dispatcher.errors import SettingsError
+from dispatcher.exporter.app import ExporterMetrics
+from dispatcher.exporter.families import FAMILIES
+from dispatcher.exporter.lookout import Look
 from dispatcher.telemetry import Metrics, serve_metrics
-
-DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
+from tests.telemetry import docs
 
 
 @pytest.fixture
@@ -67,24 +70,45 @@ def test_a_port_in_use_is_a_problem_of_the_settings(metrics: Metrics) -> None:
     )
 
 
-def test_the_documentation_lists_every_metric_as_it_is(metrics: Metrics) -> None:
-    lines = [line for line in DOCS.read_text().splitlines() if line.startswith("| `dispatcher_")]
-    assert lines == [documented(metric) for metric in [*own(metrics), *own(ApiMetrics(CollectorRegistry()))]]
+@pytest.mark.parametrize("process", ["worker", "api", "exporter"])
+def test_the_documentation_lists_every_metric_as_it_is(process: str) -> None:
+    assert docs.metrics(process) == [documented(metric) for metric in own(process)]
 
 
-def test_the_documentation_lists_the_values_of_every_label(metrics: Metrics) -> None:
-    lines = [line for line in DOCS.read_text().splitlines() if line.startswith("| `") and line.count("|") == 3]
-    every = [*own(metrics), *own(ApiMetrics(CollectorRegistry()))]
-    labels = {label for metric in every for label in metric._labelnames}
-    assert {label for label in labels if not any(f"`{label}`" in line.split("|")[1] for line in lines)} == set()
+def test_the_documentation_lists_the_values_of_every_label() -> None:
+    labels = {label for process in ("worker", "api", "exporter") for metric in own(process) for label in metric.labels}
+    assert docs.labels() == labels
 
 
-def own(metrics: Metrics | ApiMetrics) -> list[MetricWrapperBase]:
-    return [metric for metric in vars(metrics).values() if isinstance(metric, MetricWrapperBase)]
+def test_each_script_is_a_value_of_its_label() -> None:
+    scripts = {file.name.removesuffix(".lua") for file in (resources.files("dispatcher") / "lua").iterdir()}
+    listed = docs.values("script", "dispatcher_redis_script_seconds")
+    assert {name for name in listed if "/" not in name} == scripts - {"record"}
 
 
-def documented(metric: MetricWrapperBase) -> str:
+class Described(NamedTuple):
+    name: str
+    type: str
+    labels: tuple[str, ...]
+    documentation: str
+
+
+def own(process: str) -> list[Described]:
+    """The metrics of a process, in the order of its code."""
+    if process == "exporter":
+        made = ExporterMetrics(CollectorRegistry(), lambda: Look(0.0, None))
+        families = [Described(each.name, "gauge", each.labels, each.documentation) for each in FAMILIES]
+        return [*families, described(made.build_info)]
+    metrics = (Metrics if process == "worker" else ApiMetrics)(CollectorRegistry())
+    return [described(metric) for metric in vars(metrics).values() if isinstance(metric, MetricWrapperBase)]
+
+
+def described(metric: MetricWrapperBase) -> Described:
     (family,) = metric.describe()
     name = f"{family.name}_total" if family.type == "counter" else family.name
-    labels = ", ".join(f"`{label}`" for label in metric._labelnames)
-    return f"| `{name}` | {family.type} | {labels} | {family.documentation} |"
+    return Described(name, family.type, tuple(metric._labelnames), family.documentation)
+
+
+def documented(metric: Described) -> str:
+    labels = ", ".join(f"`{label}`" for label in metric.labels)
+    return f"| `{metric.name}` | {metric.type} | {labels} | {metric.documentation} |"

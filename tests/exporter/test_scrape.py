@@ -1,0 +1,128 @@
+"""A scrape: bounded, shared, never hanging, and of many numbers only the worst."""
+
+import asyncio
+import os
+import signal
+import time
+
+from redis.asyncio import Redis
+
+from dispatcher.embedded import Server
+from dispatcher.lanes.registry import Registered
+from tests.exporter.conftest import exporting, scraped
+from tests.lanes.cell import OWNER, SECOND_US, TOKEN, WABA, Cell
+from tests.servers import OwnServer
+
+PER_NUMBER = {
+    "queue_waiting": 3, "queue_oldest_runnable_seconds": 3, "queue_estimated_wait_seconds": 3,
+    "number_rate_per_second": 2, "number_gate": 1, "number_info": 1,
+}  # fmt: skip
+ONLY_THESE = {"dispatcher_exporter_up", "dispatcher_exporter_scrape_seconds", "dispatcher_build_info"}
+
+
+async def register(cell: Cell, count: int) -> list[str]:
+    numbers = [Registered(str(1000 + n), f"n{n}", 80.0, WABA) for n in range(count)]
+    await cell.registry.publish(numbers)
+    await cell.serving.serve(OWNER, {number.id: TOKEN for number in numbers})
+    return [number.id for number in numbers]
+
+
+async def fill(cell: Cell, number: str, count: int, age_s: float) -> None:
+    """Only places: nobody reads the messages."""
+    at = await cell.now() - round(age_s * SECOND_US)
+    await cell.redis.zadd(cell.keys.lane(number, 2), {f"{number}-{n}": at for n in range(count)})
+
+
+async def test_of_600_numbers_the_worst_50_are_shown_and_all_are_in_the_sums(cell: Cell) -> None:
+    numbers = await register(cell, 600)
+    for n in range(40):
+        await fill(cell, numbers[n], 1, age_s=100 + n)
+    for n in range(40, 80):  # due only later, so the count decides
+        await fill(cell, numbers[n], n, age_s=-3600)
+    found = await scraped(cell.url)
+    for name, series in PER_NUMBER.items():
+        assert len(found.figures[f"dispatcher_{name}"]) == 50 * series, name
+    assert set(found.by("number_info", "number")) == set(numbers[:40]) | set(numbers[70:80])
+    assert found.value("numbers") == 600
+    assert found.value("cell_waiting", lane="bulk") == 40 + sum(range(40, 80))
+    assert found.value("messages", state="waiting") == 40 + sum(range(40, 80))
+    assert 138 < (found.value("cell_oldest_runnable_seconds", lane="bulk") or 0) < 145
+    assert found.by("cell_gates", "state") == {"open": 600, "blocked": 0, "half_open": 0, "stopped": 0}
+
+
+async def test_of_500_numbers_all_are_shown(cell: Cell) -> None:
+    await register(cell, 500)
+    found = await scraped(cell.url)
+    assert len(found.figures["dispatcher_queue_waiting"]) == 1500
+
+
+async def test_10000_numbers_take_a_moment_and_hold_redis_up_for_less(cell: Cell) -> None:
+    numbers = await register(cell, 10_000)
+    for number in numbers[:100]:
+        await fill(cell, number, 10, age_s=1)
+    await cell.redis.config_resetstat()
+    found = await scraped(cell.url)
+    assert found.value("messages", state="waiting") == 1000
+    assert (found.value("exporter_scrape_seconds") or 9) < 1
+    evals = (await cell.redis.info("commandstats"))["cmdstat_evalsha"]
+    assert evals["usec"] / evals["calls"] < 5000
+
+
+async def test_a_look_costs_the_same_however_many_messages_wait(cell: Cell) -> None:
+    async def microseconds() -> float:
+        await scraped(cell.url)
+        await cell.redis.config_resetstat()
+        for _ in range(5):
+            await scraped(cell.url)
+        stats = await cell.redis.info("commandstats")
+        return float(sum(row["usec"] for row in stats.values()))
+
+    [number] = await register(cell, 1)
+    await fill(cell, number, 1000, age_s=1)
+    few = await microseconds()
+    for at in range(0, 100_000, 10_000):
+        await cell.redis.zadd(cell.keys.lane(number, 2), {f"k{at + n}": at + n for n in range(10_000)})
+    assert await microseconds() < 3 * few
+
+
+async def test_scrapes_of_one_second_share_a_look(cell: Cell) -> None:
+    async with exporting(cell.url) as exporter:
+        await cell.redis.config_resetstat()
+        found = await asyncio.gather(*(exporter.scrape() for _ in range(5)))
+        assert len({each.value("exporter_scrape_seconds") for each in found}) == 1
+        assert (await cell.redis.info("commandstats"))["cmdstat_hgetall"]["calls"] == 2  # numbers and stops
+
+
+async def test_redis_away_is_said_and_nothing_else_and_then_it_is_back(own_server: OwnServer) -> None:
+    server = own_server()
+    async with exporting(server.url) as exporter:
+        assert (await exporter.scrape()).value("exporter_up") == 1
+        server.kill()
+        await asyncio.sleep(1.1)  # until the look is old
+        found = await exporter.scrape()
+        assert found.value("exporter_up") == 0
+        assert found.names == ONLY_THESE
+        server.restart()
+        await asyncio.sleep(1.1)
+        assert (await exporter.scrape()).value("exporter_up") == 1
+
+
+async def test_a_redis_that_hangs_does_not_hang_a_scrape(own_server: OwnServer) -> None:
+    server = own_server()
+    async with exporting(server.url, timeout_s=0.3, redis_timeout_s=0.5) as exporter:
+        os.kill(server.pid, signal.SIGSTOP)
+        started = time.monotonic()
+        found = await asyncio.gather(*(exporter.scrape() for _ in range(3)))
+        assert time.monotonic() - started < 1.5
+        os.kill(server.pid, signal.SIGCONT)
+        assert [each.value("exporter_up") for each in found] == [0, 0, 0]
+        await asyncio.sleep(1.1)
+        assert (await exporter.scrape()).value("exporter_up") == 1
+
+
+async def test_a_server_that_refuses_us_is_away(own_server: OwnServer) -> None:
+    server: Server = own_server()
+    async with Redis.from_url(server.url, protocol=2) as redis:
+        await redis.config_set("requirepass", "wall-paper")
+    found = await scraped(server.url)
+    assert (found.value("exporter_up"), found.names) == (0, ONLY_THESE)

@@ -1,0 +1,31 @@
+"""docs/metrics.md, as tests read it."""
+
+import re
+from pathlib import Path
+
+TEXT = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+_ROWS = re.findall(r"^\| (`[\w`, ]+?)(?: of ([\w`, ]+))? \| (.*) \|$", TEXT.partition("## Labels")[2], re.MULTILINE)
+
+
+def names(cell: str) -> set[str]:
+    """What stands between backticks."""
+    return set(re.findall(r"`([\w<>/-]+)`", cell))
+
+
+def metrics(process: str) -> list[str]:
+    """The rows of the metrics that a process serves."""
+    section = TEXT.partition(f"## `dispatcher {process}`")[2].partition("\n## ")[0]
+    return [line for line in section.splitlines() if line.startswith("| `dispatcher_")]
+
+
+def labels() -> set[str]:
+    """The labels whose values are listed."""
+    return {label for cell, _, _ in _ROWS for label in names(cell)}
+
+
+def values(label: str, metric: str) -> set[str]:
+    """The values of a label, of this metric if it has some of its own."""
+    own = [values for cell, of, values in _ROWS if label in names(cell) and metric in names(of)]
+    rows = own or [values for cell, of, values in _ROWS if label in names(cell) and not of]
+    assert len(rows) == 1, f"{label} of {metric} is described {len(rows)} times"
+    return names(rows[0])
