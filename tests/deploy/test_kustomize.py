@@ -48,7 +48,9 @@ SECRET_KEYS = {
 def validated(files: list[Path], version: str) -> None:
     command = [sys.executable, "-m", "kubernetes_validate", "--strict", "-k", version, *map(str, files)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert "WARN" not in said  # an object whose schema it does not know
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from dispatcher import Dispatcher
 from dispatcher.embedded import Server
 from dispatcher.environment import PREFIX
+from dispatcher.errors import UnknownNumber
 from dispatcher.simulator import Simulator
 from tests.cell import OTP, TOKEN, eventually, write_numbers
 from tests.deploy.conftest import Image
@@ -151,7 +152,13 @@ async def test_a_worker_serves_in_a_namespace_full_of_services_with_our_names(
             "key": "k1",
             "content": {"type": "text", "text": {"body": "hi"}},
         }
-        await client.send(message)
+
+        async def sent() -> bool | None:
+            with contextlib.suppress(UnknownNumber):  # until the worker has made its numbers known
+                return (await client.send(message)).key == "k1"
+            return None
+
+        await eventually(sent)
 
         async def accepted() -> bool | None:
             found = await client.status("k1")
