@@ -92,6 +92,9 @@ class Settings(BaseSettings):
     webhook_forward_urls: ForwardUrls = setting(
         (), "Where webhooks are passed on to, as they came.", "URLs such as https://host/path, separated by commas"
     )
+    webhook_forward_urls_file: Path | None = setting(
+        None, "A file that holds `WEBHOOK_FORWARD_URLS` instead, one a line.", "the path of a file"
+    )
     webhook_forward_kept_s: float = seconds(86_400.0, "How long to try to pass a webhook on.", 1, 2_592_000)
     opt_out_words_file: Path | None = setting(
         None, "A file with the words that stop and resume marketing.", "the path of a file"
@@ -188,8 +191,8 @@ class _Rule:
     says: Callable[[Settings], str]
 
 
-_FROM_FILES: Final = ("redis_url", "app_secrets", "webhook_verify_token")
-_SECRET: Final = frozenset({*_FROM_FILES, "webhook_forward_urls"})
+_FROM_FILES: Final = ("redis_url", "app_secrets", "webhook_verify_token", "webhook_forward_urls")
+_SECRET: Final = frozenset(_FROM_FILES)
 _RULES: Final = (
     _Rule(
         frozenset({"number_lease_s", "take_interval_s"}),

@@ -213,6 +213,9 @@ def test_secrets_come_in_any_number_and_from_files(tmp_path: Path) -> None:
     assert load().app_secrets == ()
     file.write_text("token\n")
     assert load(WEBHOOK_VERIFY_TOKEN_FILE=str(file)).webhook_verify_token == SecretStr("token")
+    file.write_text("http://one/\nhttps://two/hook\n")
+    urls = load(WEBHOOK_FORWARD_URLS_FILE=str(file)).webhook_forward_urls
+    assert [url.get_secret_value() for url in urls] == ["http://one/", "https://two/hook"]
     shown = load(APP_SECRETS="wall-paper", WEBHOOK_FORWARD_URLS="http://host/?token=wall-paper")
     assert "wall-paper" not in f"{shown} {shown!r} {shown.model_dump()}"
 
