@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fmt bench types clean
+.PHONY: help demo test check fmt bench grafana types clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ fmt: $(VENV)/dev ## Format and repair what can be repaired
 
 bench: $(VENV)/dev ## Measure what docs/performance.md explains
 	$(BIN)/python -m tests.bench $(ARGS)
+
+grafana: $(VENV)/dev ## Write the dashboards anew from their Python
+	$(BIN)/python -m grafana.build
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

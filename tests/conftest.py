@@ -25,8 +25,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[LEFT_OUT] = {mark: set() for mark in MAY_BE_LEFT_OUT}
-    config.pluginmanager.register(LeftOut(config.stash[LEFT_OUT]), "left-out")
+    names: dict[str, set[str]] = {mark: set() for mark in MAY_BE_LEFT_OUT}
+    config.stash[LEFT_OUT] = names
+    config.pluginmanager.register(LeftOut(names), "left-out")
     # Also for the processes that tests start.
     for name in [name for name in os.environ if name.startswith("DISPATCHER_")]:
         del os.environ[name]

@@ -73,18 +73,29 @@ def _log(cell: Cell, command: str, port: int) -> Path:
 async def listener() -> AsyncIterator[str]:
     """Another program with a webhook, which takes whatever is passed on; yields its URL."""
 
+    serving: set[asyncio.Task[None]] = set()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            await reader.readuntil(b"\r\n\r\n")
+            head = await reader.readuntil(b"\r\n\r\n")
+            fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:-2])
+            await reader.readexactly(int(fields[b"content-length"]))
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
             await writer.drain()
         writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.add(asyncio.create_task(serve(reader, writer)))
+
+    server = await asyncio.start_server(begin, "127.0.0.1", 0)
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
     finally:
         server.close()
+        # whoever asked is dead by now, so that each of them ends
+        await asyncio.gather(*serving)
 
 
 @contextlib.asynccontextmanager
@@ -123,12 +134,12 @@ async def _trickle(cell: Cell) -> None:
 
 
 async def _troubles(cell: Cell) -> None:
-    """A limit, a refusal and a lost answer every few seconds, stops that come and stay, and people who write."""
+    """A number that is throttled all the time, stops, and now and then a refusal, a lost answer and a word of people."""
+    cell.simulator.rules.add(Rule(code=130429, number=SHOP))
     await _dispatcher(cell, "stops", "add", "campaign:winter", "--reason", "a test")
     await _dispatcher(cell, "stops", "add", f"template:{WABA}:spring", "--reason", "a test")
     for place in itertools.count():
-        cell.simulator.rules.add(Rule(code=130429, number=OTP, count=1))
-        cell.simulator.rules.add(Rule(code=131026, number=SHOP, count=1))
+        cell.simulator.rules.add(Rule(code=131026, number=OTP, count=1))
         cell.simulator.rules.add(Rule(fault="reset_before", to=f"+1557{place:07d}", count=1))
         await cell.send(f"lost-{place}", to=f"+1557{place:07d}", priority="urgent")
         await _write(cell, place)
