@@ -23,7 +23,9 @@ from dispatcher.policy.outcome import (
     Snooze,
     Uncertain,
     Verdict,
+    Why,
 )
+from dispatcher.states import Cause
 from dispatcher.telemetry import Metrics
 
 LANES = ("urgent", "normal", "bulk")
@@ -36,6 +38,7 @@ _OUTCOMES = {
     Uncertain: "uncertain",
 }
 _CLASSES = ("2xx", "429", "4xx", "5xx")
+_TEMPLATE_STOPPED = ("132015", "132016", "paused")
 _CAUSES = {"reject": "rejected", "retry": "exhausted"}
 
 
@@ -55,8 +58,24 @@ class Journal:
         self._answers = lru_cache(1000)(self._answered_with)
         self._unsent, self._lost = (metrics.endpoint_requests.labels(name) for name in ("unsent", "lost"))
         self._scripts = lru_cache(metrics.redis_script.labels)
+        self._begin_at_zero()
         self._in_flight = 0
         metrics.in_flight.set_function(lambda: self._in_flight)
+
+    def _begin_at_zero(self) -> None:
+        """Let counters that alerts look at exist before they count: the first of a kind would be no increase."""
+        for state in ("accepted", "expired", "cancelled", "suppressed"):
+            self._settled(state, NO_CAUSE)
+        for cause in Cause:
+            self._settled("dead", cause)
+        for name in (*_CLASSES, "lost", "unsent", "other"):
+            self._metrics.endpoint_requests.labels(name)
+        for why in Why:
+            self._metrics.gate_closings.labels(why)
+        for proof in ("absence", "none"):
+            self._metrics.resends.labels(proof)
+        for code in _TEMPLATE_STOPPED:
+            self._metrics.attempts.labels("reject", code)
 
     # deliveries
 

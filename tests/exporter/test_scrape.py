@@ -63,7 +63,7 @@ async def test_10000_numbers_take_a_moment_and_hold_redis_up_for_less(cell: Cell
     await cell.redis.config_resetstat()
     found = await scraped(cell.url)
     assert found.value("messages", state="waiting") == 1000
-    assert (found.value("exporter_scrape_seconds") or 9) < 1
+    assert (found.value("exporter_scrape_seconds") or 9) < 3  # 0.2 to 0.5 where nothing else runs
     evals = (await cell.redis.info("commandstats"))["cmdstat_evalsha"]
     assert evals["usec"] / evals["calls"] < 5000
 
