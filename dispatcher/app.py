@@ -1,7 +1,6 @@
 """The composition root: builds a worker process from settings, and runs it until it is told to stop."""
 
 import asyncio
-import os
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -10,12 +9,11 @@ from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
 
-from dispatcher import logs
+from dispatcher import host, logs
 from dispatcher.client import Dispatcher
 from dispatcher.delivery import Delivery, Limits, Means
 from dispatcher.flights import Flights
 from dispatcher.graph import Graph
-from dispatcher.host import process_name
 from dispatcher.intake import Intake
 from dispatcher.journal import Journal
 from dispatcher.lanes import fitness
@@ -109,7 +107,7 @@ class App:
 @asynccontextmanager
 async def assembled(settings: Settings, numbers: NumbersFile, metrics: Metrics) -> AsyncIterator[App]:
     """Put a worker process together; on leaving, its connections are closed."""
-    process, url = process_name(), settings.redis_url.get_secret_value()
+    process, url = host.process_name(), settings.redis_url.get_secret_value()
     journal = Journal(metrics, process)
     keys, terms = Keys(settings.cell), _terms(settings)
     doorkeeper = Doorkeeper()
@@ -191,18 +189,9 @@ async def run(settings: Settings, numbers: NumbersFile) -> None:
 
 
 def _handle_signals(app: App, stop_limit_s: float) -> None:
-    loop = asyncio.get_running_loop()
-    stopping = False
-
     def stop(name: str) -> None:
-        nonlocal stopping
-        if stopping:
-            os._exit(1)  # asked twice: now
-        stopping = True
         app.journal.said(logs.PROCESS_STOPPING, signal=name)
-        loop.call_later(stop_limit_s, os._exit, 1)
         app.stop()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop, number.name)
-    loop.add_signal_handler(signal.SIGHUP, app.roster.distrust)
+    host.end_on_signals(stop, stop_limit_s)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, app.roster.distrust)

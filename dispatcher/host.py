@@ -1,13 +1,16 @@
-"""What a process asks of the machine: a name of its own, enough sockets, a garbage collector that keeps out of the way.
+"""What a process and the machine ask of each other: a name, sockets, a quiet garbage collector; signals to end.
 
 Knows nothing of what the process does.
 """
 
+import asyncio
 import gc
 import os
 import resource
 import secrets
+import signal
 import socket
+from collections.abc import Callable
 
 _SOCKETS = 10_240  # the most that macOS grants
 
@@ -33,3 +36,23 @@ def allow_sockets() -> None:
     wanted = _SOCKETS if hard == resource.RLIM_INFINITY else min(_SOCKETS, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def end_on_signals(stop: Callable[[str], None], limit_s: float) -> None:
+    """Call `stop` with the name of the first SIGTERM or SIGINT.
+
+    A second signal, or a stop that takes longer than `limit_s` seconds, ends the process at once.
+    """
+    loop = asyncio.get_running_loop()
+    stopping = False
+
+    def hear(name: str) -> None:
+        nonlocal stopping
+        if stopping:
+            os._exit(1)  # asked twice: now
+        stopping = True
+        loop.call_later(limit_s, os._exit, 1)
+        stop(name)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, hear, number.name)

@@ -1,8 +1,6 @@
 """The composition root of the API: builds a process from settings, and runs it until it is told to stop."""
 
 import asyncio
-import os
-import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -229,17 +227,8 @@ async def _run(means: Means, on_listening: Callable[[str], None]) -> None:
 
 
 def _handle_signals(api: Api) -> None:
-    loop = asyncio.get_running_loop()
-    stopping = False
-
     def stop(name: str) -> None:
-        nonlocal stopping
-        if stopping:
-            os._exit(1)  # asked twice: now
-        stopping = True
         api.journal.said(logs.PROCESS_STOPPING, signal=name)
-        loop.call_later(STOP_LIMIT_S, os._exit, 1)
         api.stop()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop, number.name)
+    host.end_on_signals(stop, STOP_LIMIT_S)

@@ -11,6 +11,7 @@ from dispatcher.api.bell import Sleeper
 from dispatcher.api.journal import Journal
 from dispatcher.lanes.receiving import Applied
 from dispatcher.lanes.spool import Entry, Spool
+from dispatcher.policy import failed
 from dispatcher.webhooks.optout import CATEGORY, Words, preference
 from dispatcher.webhooks.reading import read
 from dispatcher.webhooks.updates import Inbound, Notice, Preference, Receipt, Unreadable, Update
@@ -23,8 +24,6 @@ _HOPELESS: Final = 10
 _BODIES_MAX: Final = 200
 _BYTES_A_DRAW: Final = 4_000_000
 UPDATES_A_CALL: Final = 200
-OPTED_OUT: Final = 131050
-"""Meta's code of a failed message whose recipient wants no marketing."""
 
 _T = TypeVar("_T")
 
@@ -62,7 +61,7 @@ class _Mail:
         match update:
             case Receipt():
                 self.receipts.append(update)
-                if update.status == "failed" and update.code == OPTED_OUT and update.recipient:
+                if update.status == "failed" and update.code == failed.OPTED_OUT and update.recipient:
                     self.preferences.append(_opted_out(update))
             case Inbound():
                 self.inbound.append(update)

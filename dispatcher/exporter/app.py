@@ -1,8 +1,6 @@
 """The composition root of the exporter: builds the process from settings, and serves until it is told to stop."""
 
 import asyncio
-import os
-import signal
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
@@ -94,15 +92,11 @@ async def _run(settings: Settings, on_listening: Callable[[str], None]) -> None:
 
 
 def _handle_signals(journal: Journal) -> asyncio.Event:
-    loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+    stopping = asyncio.Event()
 
     def stop(name: str) -> None:
-        if stopping.is_set():
-            os._exit(1)  # asked twice: now
         journal.said(logs.PROCESS_STOPPING, signal=name)
-        loop.call_later(STOP_LIMIT_S, os._exit, 1)
         stopping.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop, number.name)
+    host.end_on_signals(stop, STOP_LIMIT_S)
     return stopping

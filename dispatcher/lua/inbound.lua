@@ -22,9 +22,8 @@ end
 -- Refilled up to now as a claim would, then debited: the debt is paid before anything more is sent, but never more than a
 -- second of it.
 for number, count in pairs(received) do
-  local row = redis.call('HGET', KEYS[2], number)
-  local readable, known = pcall(cjson.decode, row or '')
-  local rate = readable and type(known) == 'table' and num(known.rate, 0) or 0
+  local known = decoded(redis.call('HGET', KEYS[2], number))
+  local rate = known and num(known.rate, 0) or 0
   if rate > 0 then
     local bucket, refill = 1 + 0.015 * rate, 0.96 * rate -- as in policy/gate.py
     local gate = prefix .. 'gate:' .. number

@@ -16,8 +16,8 @@ if message.broken or message.state ~= 'queued' then return cjson.encode(found) e
 
 local number = message.number
 local entry = redis.call('HGET', KEYS[2], number)
-local readable, row = pcall(cjson.decode, entry or '')
-local waba = readable and type(row) == 'table' and type(row.waba) == 'string' and row.waba or ''
+local row = decoded(entry)
+local waba = row and type(row.waba) == 'string' and row.waba or ''
 local scopes = {'all', 'number:' .. number, 'waba:' .. waba,
   'lane:' .. number .. ':' .. ({'urgent', 'normal', 'bulk'})[message.priority + 1]}
 local gate = gate_fields(prefix .. 'gate:' .. number, 'until', 'probe', 'streak', 'token')

@@ -7,10 +7,8 @@
 
 -- The WABA as the workers know it: their claims look it up by that name.
 local function waba_of(number, given)
-  local row = redis.call('HGET', KEYS[1], number)
-  local readable, known = pcall(cjson.decode, row or '')
-  if not readable or type(known) ~= 'table' or type(known.waba) ~= 'string' then return given end
-  return known.waba
+  local known = decoded(redis.call('HGET', KEYS[1], number))
+  return known and type(known.waba) == 'string' and known.waba or given
 end
 
 redis.call('HDEL', KEYS[1], '')

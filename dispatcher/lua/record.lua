@@ -55,6 +55,12 @@ local function try(...)
   return reply
 end
 
+-- The object in a row of JSON; nil where there is none.
+local function decoded(row)
+  local readable, found = pcall(cjson.decode, row or '')
+  return readable and type(found) == 'table' and found or nil
+end
+
 local function unpacked(text)
   local message, at = {}, 1
   for value in (text .. '\t'):gmatch('([^\t]*)\t') do
@@ -262,8 +268,8 @@ end
 -- cannot be read holds: somebody wanted a stop.
 local function binding(row, now)
   if not row then return nil end
-  local readable, stop = pcall(cjson.decode, row)
-  if not readable or type(stop) ~= 'table' then return 'hold', 0 end
+  local stop = decoded(row)
+  if not stop then return 'hold', 0 end
   local till = num(stop['until'], 0)
   if till > 0 and till <= now then return nil end
   return stop.action == 'cancel' and 'cancel' or 'hold', till
