@@ -197,7 +197,7 @@ class Settings(BaseSettings):
         except (OSError, UnicodeDecodeError) as exc:
             raise errors.SettingsError(
                 (f".env cannot be read: {why_unreadable(exc)}",)
-            ) from None  # which holds what is in it
+            ) from None  # it may hold the file
 
     @property
     def redis_address(self) -> str:

@@ -81,6 +81,7 @@ def test_an_unreadable_dotenv_is_named(dotenv: Path) -> None:
     with pytest.raises(SettingsError) as raised:
         load()
     assert str(raised.value) == ".env cannot be read: it is not UTF-8 text"
+    assert raised.value.__cause__ is None  # a UnicodeDecodeError has the whole file with it
 
 
 def test_an_empty_value_counts_as_not_given() -> None:
