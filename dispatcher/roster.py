@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dispatcher import errors
-from dispatcher.numbersfile import Number, NumbersFile
+from dispatcher.settings import Number, NumbersFile
 
 
 @dataclass(frozen=True, slots=True)
