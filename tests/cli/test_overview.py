@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from dispatcher.lanes.overview import Overlook
-from dispatcher.lanes.registry import Registered
+from dispatcher.lanes.registry import Published
 from dispatcher.webhooks.updates import Unreadable
 from tests.cli.conftest import Commands
 from tests.lanes.cell import NUMBER, OTHER, OWNER, TOKEN, WABA, Cell, template
@@ -137,7 +137,7 @@ def test_what_is_not_ours_in_redis_does_not_hide_the_rest(commands: Commands) ->
 def test_many_numbers_are_all_seen(commands: Commands) -> None:
     async def arrange(cell: Cell) -> list[int]:
         names = [str(10_000 + place) for place in range(1201)]
-        await cell.registry.publish(Registered(name, f"n{name}", 1.0, "") for name in names)
+        await cell.registry.publish(Published(name, f"n{name}", 1.0, "") for name in names)
         await cell.serving.serve(OWNER, dict.fromkeys(names[::2], TOKEN))
         await cell.serving.tend(OWNER)
         found = await Overlook(cell.line, cell.keys).cell()

@@ -7,22 +7,21 @@ import pytest
 from redis.asyncio import Redis
 
 from dispatcher.exporter.families import FAMILIES
-from dispatcher.lanes.registry import Registered
-from dispatcher.policy.gate import refill_rate
+from dispatcher.lanes.registry import Published
 from dispatcher.webhooks.updates import Unreadable
 from tests.exporter.conftest import Scrape, scraped
-from tests.lanes.cell import HOUR_US, NUMBER, OTHER, OWNER, RATE, SECOND_US, TOKEN, WABA, Cell, template
+from tests.lanes.cell import HOUR_US, NUMBER, OTHER, OWNER, RATE, SECOND_US, TOKEN, WABA, Cell, refill_rate, template
 from tests.lanes.test_poison import poison
 from tests.servers import OwnServer, old_server_path
 from tests.telemetry import docs
 
 LANES = ("urgent", "normal", "bulk")
 KINDS = ("all", "number", "lane", "waba", "credential", "template", "campaign")
-EMPTY = Registered("3", "spare", 20.0, "")
+EMPTY = Published("3", "spare", 20.0, "")
 
 
-async def register(cell: Cell, *numbers: Registered, is_served: bool = True) -> None:
-    given = numbers or (Registered(NUMBER, "otp-us", RATE, WABA), Registered(OTHER, "campaigns", 1000.0, ""))
+async def register(cell: Cell, *numbers: Published, is_served: bool = True) -> None:
+    given = numbers or (Published(NUMBER, "otp-us", RATE, WABA), Published(OTHER, "campaigns", 1000.0, ""))
     await cell.registry.publish(given)
     if is_served:
         await cell.serving.serve(OWNER, {number.id: TOKEN for number in given})
@@ -251,7 +250,7 @@ POISONED = [
 @pytest.mark.parametrize("name", POISONED)
 @pytest.mark.parametrize("kind", ["string", "list", "set", "zset", "hash", "stream"])
 async def test_a_poisoned_key_spoils_at_most_its_own_part(cell: Cell, name: str, kind: str) -> None:
-    await register(cell, Registered(NUMBER, "otp-us", RATE, WABA), EMPTY)
+    await register(cell, Published(NUMBER, "otp-us", RATE, WABA), EMPTY)
     await cell.queue("k1", campaign="spring")
     await poison(cell, cell.keys(name), kind)
     found = await scraped(cell.url)
