@@ -75,6 +75,7 @@ class Roster:
         self._file = file
         self._witness = witness
         self._distrusted = False
+        self._reading = asyncio.Lock()
         self._said = self._told = _Said.by(file, _written_us(file))
         self._changes = Changes()
 
@@ -100,18 +101,19 @@ class Roster:
         self._distrusted = True
 
     async def refresh(self) -> Changes:
-        """Read the files again if they have changed; returns what has not been `told`. One call at a time."""
-        distrusted, self._distrusted = self._distrusted, False
-        try:
-            found = await asyncio.to_thread(self._read, self._said, self._told, must=distrusted)
-        except errors.SettingsError as exc:
-            self._witness.misread(exc)
+        """Read the files again if they have changed; returns what has not been `told`."""
+        async with self._reading:
+            distrusted, self._distrusted = self._distrusted, False
+            try:
+                found = await asyncio.to_thread(self._read, self._said, self._told, must=distrusted)
+            except errors.SettingsError as exc:
+                self._witness.misread(exc)
+                return self._changes
+            if found is not None:
+                self._said, self._changes, is_other = found
+                if is_other:
+                    self._witness.reloaded(len(self._said.numbers))
             return self._changes
-        if found is not None:
-            self._said, self._changes, is_other = found
-            if is_other:
-                self._witness.reloaded(len(self._said.numbers))
-        return self._changes
 
     def told(self) -> None:
         """Take note that all who need to know of the changes do."""

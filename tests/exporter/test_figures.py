@@ -92,6 +92,16 @@ async def test_the_wait_is_what_is_in_this_and_higher_lanes_by_the_rate(cell: Ce
     }
 
 
+async def test_the_rate_of_a_number_is_the_one_in_its_gate(cell: Cell) -> None:
+    await register(cell)
+    await cell.set_gate(rate=33.5)
+    await cell.redis.delete(cell.keys.gate(OTHER))
+    found = await scraped(cell.url)
+    rates = {(NUMBER, "configured"): 33.5, (NUMBER, "effective"): pytest.approx(refill_rate(33.5))}
+    nothing = {(OTHER, "configured"): 0, (OTHER, "effective"): 0}
+    assert found.by("number_rate_per_second", "number", "kind") == {**rates, **nothing}
+
+
 async def test_numbers_are_named(cell: Cell) -> None:
     await register(cell)
     found = await scraped(cell.url)
@@ -264,13 +274,13 @@ async def test_a_poisoned_key_spoils_at_most_its_own_part(cell: Cell, name: str,
 @pytest.mark.parametrize("value", ["", "garbage", "nan", "inf", "-5", "1e300", b"\xff\t\n"])
 async def test_a_gate_of_nonsense_is_some_gate(cell: Cell, value: Any) -> None:
     await register(cell)
-    await cell.set_gate(**dict.fromkeys(("streak", "until", "probe", "why", "token"), value))
+    await cell.set_gate(**dict.fromkeys(("streak", "until", "probe", "why", "token", "rate"), value))
     found = await scraped(cell.url)
     assert found.value("exporter_up") == 1
     assert len(found.by("number_gate", "number")) == 2
 
 
-@pytest.mark.parametrize("row", ["", "garbage", '{"rate": "fast", "waba": 5}', '{"rate": NaN}', b"\xff"])
+@pytest.mark.parametrize("row", ["", "garbage", '{"name": null, "waba": 5}', '{"name": NaN}', b"\xff"])
 async def test_a_number_whose_row_cannot_be_read_is_shown(cell: Cell, row: Any) -> None:
     await register(cell)
     await cell.redis.hset(cell.keys("numbers"), NUMBER, row)

@@ -105,7 +105,7 @@ async def test_what_was_asked_before_it_was_forgotten_answers_those_alone_who_wa
     after = asyncio.create_task(cache.get("a"))
     await settled()
     source.may_answer.set()
-    assert await asyncio.gather(before, after) == ["A", "A"]
+    assert (await before, await after) == ("A", "A")
     assert await cache.get("a") == "A"
     assert source.asked == ["a", "a"]
 
