@@ -1,6 +1,15 @@
 """What producers use: put messages on Redis, ask how they stand, cancel them. Needs no part of a worker."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Literal, Self, overload
 
@@ -15,7 +24,7 @@ from dispatcher.lanes.received import Received
 from dispatcher.lanes.record import Record
 from dispatcher.lanes.registry import Registry
 from dispatcher.lanes.streams import STREAMS, Name, Talk
-from dispatcher.message import Message, State, Ticket, new_key
+from dispatcher.message import Message, Priority, State, Ticket, new_key
 
 REDIS_TIMEOUT_S = 2.0
 _MESSAGES_A_CALL = 50
@@ -29,11 +38,17 @@ class Dispatcher:
     A key is queued once, however often it is sent: after an error that carries a `key`, send again with that key.
     """
 
-    def __init__(self, line: Line, cell: str = "main", talk: Callable[[], Talk] | None = None) -> None:
-        """Use a line; `talk` opens a connection for whoever reads events."""
+    def __init__(
+        self,
+        line: Line,
+        cell: str = "main",
+        talk: Callable[[], Talk] | None = None,
+        registry: Registry | None = None,
+    ) -> None:
+        """Use a line; `talk` opens a connection for whoever reads events, `registry` is one that others use as well."""
         self._keys = Keys(cell)
         self._producing = Producing(line, self._keys)
-        self._registry = Registry(line, self._keys)
+        self._registry = registry or Registry(line, self._keys)
         self._received = Received(line, self._keys)
         self._lags = Lags(line, self._keys)
         self._talk = talk
@@ -64,7 +79,9 @@ class Dispatcher:
             QueueFull: Redis has no room for this lane; nothing was queued.
             QueueUnavailable: Redis did not answer; the error carries the key to send again with.
         """
-        ready = await self._ready(message)
+        [ready] = await self._ready([_read(message)])
+        if isinstance(ready, Ticket):
+            raise ready.error or RuntimeError("a message that is not ready has an error")
         return _ticket(ready, (await self._enqueue([ready]))[0])
 
     async def send_many(self, messages: Iterable[Given] | AsyncIterable[Given]) -> AsyncIterator[Ticket]:
@@ -75,7 +92,7 @@ class Dispatcher:
         """
         waiting: list[Message | Ticket] = []
         async for message in _aiter(messages):
-            waiting.append(await self._ready_or_refused(message))
+            waiting.append(_read(message))
             if len(waiting) == _MESSAGES_A_CALL:
                 for ticket in await self._send_together(waiting):
                     yield ticket
@@ -144,27 +161,19 @@ class Dispatcher:
             async for entry in entries:
                 yield event.read(stream, entry.id, entry.fields or {})
 
-    async def _ready(self, given: Given) -> Message:
-        """Check a message, give it a key and its number's id, and see that there is room for it."""
-        message = Message.parse(given, default_key=None)
-        key = message.key or new_key()
+    async def _ready(self, read: Sequence[Message | Ticket]) -> list[Message | Ticket]:
+        """Give messages their numbers' ids and see that there is room for them; a ticket says why not."""
+        messages = [one for one in read if isinstance(one, Message)]
         try:
-            number = await self._registry.find(message.number)
-            if await self._producing.is_full_for(message.priority):
-                raise errors.QueueFull(f"Redis is too full for {message.priority} messages", key)
+            ids = await self._registry.ids_of({message.number for message in messages})
+            priorities = {message.priority for message in messages}
+            full = {priority for priority in priorities if await self._producing.is_full_for(priority)}
         except errors.QueueUnavailable as exc:
-            raise type(exc)(exc.reason, key) from exc
-        except errors.UnknownNumber as exc:
-            raise errors.UnknownNumber(exc.field, exc.reason, key) from None
-        return message.model_copy(update={"key": key, "number": number.id})
+            raise type(exc)(exc.reason, messages[0].key) from exc
+        return [one if isinstance(one, Ticket) else _placed(one, ids[one.number], full) for one in read]
 
-    async def _ready_or_refused(self, given: Given) -> Message | Ticket:
-        try:
-            return await self._ready(given)
-        except (errors.Refused, errors.QueueFull) as exc:
-            return Ticket(exc.key or "", None, duplicate=False, error=exc)
-
-    async def _send_together(self, waiting: list[Message | Ticket]) -> list[Ticket]:
+    async def _send_together(self, read: Sequence[Message | Ticket]) -> list[Ticket]:
+        waiting = await self._ready(read)
         ready = [message for message in waiting if isinstance(message, Message)]
         try:
             found = iter(await self._enqueue(ready) if ready else [])
@@ -185,6 +194,27 @@ class Dispatcher:
             return await self._producing.enqueue(messages)
         except errors.QueueUnavailable as exc:
             raise type(exc)(exc.reason, messages[0].key) from exc
+
+
+def _read(given: Given) -> Message | Ticket:
+    """Check a message and give it a key; a ticket says what is wrong with it."""
+    try:
+        message = Message.parse(given, default_key=None)
+    except errors.Refused as exc:
+        return Ticket(exc.key or "", None, duplicate=False, error=exc)
+    return message if message.key else message.model_copy(update={"key": new_key()})
+
+
+def _placed(message: Message, number: str | errors.UnknownNumber, full: Collection[Priority]) -> Message | Ticket:
+    """Put the number's id in; a ticket where there is no such number, or no room."""
+    key = message.key or ""
+    if isinstance(number, errors.UnknownNumber):
+        error: errors.DispatcherError = errors.UnknownNumber(number.field, number.reason, key)
+    elif message.priority in full:
+        error = errors.QueueFull(f"Redis is too full for {message.priority} messages", key)
+    else:
+        return message.model_copy(update={"number": number})
+    return Ticket(key, None, duplicate=False, error=error)
 
 
 def _ticket(message: Message, found: Enqueued) -> Ticket:

@@ -12,7 +12,7 @@ from dispatcher.flights import Flight, Flights
 from dispatcher.graph import Graph
 from dispatcher.lanes.serving import Asking, Batch, Serving
 from dispatcher.pacer import Pacer
-from dispatcher.policy.gate import Room, room
+from dispatcher.policy.gate import Bucket, Room, room
 from dispatcher.policy.judge import judge
 from dispatcher.policy.outcome import Close, Lost, Reply, Verdict, Why
 from dispatcher.recovery import Recovery
@@ -109,6 +109,7 @@ class Delivery:
             if number is None:
                 break
             batch, asked_at = await self._claim(number)
+            self._pace(number.id, batch.bucket)
             next_at = max(asked_at + CLAIM_EVERY_S, self._means.clock() + batch.wait_s)
             self._witness.claimed(batch)
             flights = [Flight(message, number.id, batch.claimed_at_us) for message in batch.messages]
@@ -124,10 +125,9 @@ class Delivery:
 
     async def _deliver_all(self, claim: _Claim, flights: list[Flight]) -> None:
         """Begin to post a batch, in turns."""
-        pacer = self._pacer(claim.number)
         for count, flight in enumerate(flights, 1):
             if self._may_post(claim, self._means.clock()):
-                await pacer.turn()
+                await self._pacers[claim.number.id].turn()
             flight.turn_at = self._means.clock()
             self._start(self._deliver(claim, flight))
             if count % POSTS_AT_ONCE == 0:
@@ -137,7 +137,7 @@ class Delivery:
         """Post one message and settle what came of it, or give it back."""
         started_at = self._means.clock()
         if self._may_post(claim, started_at) and started_at - flight.turn_at > TURN_HOLDS_S:
-            await self._pacer(claim.number).turn()
+            await self._pacers[claim.number.id].turn()
             started_at = self._means.clock()
         if not self._may_post(claim, started_at):
             self._means.settler.put(released(flight))
@@ -191,8 +191,10 @@ class Delivery:
                 await self._means.recovery.over()
 
     def _room(self, number: Number) -> Room:
-        """Say how many more POSTs of each lane may be in flight."""
-        most, flying = room(number.rate_per_s, most=self._limits.most), self._means.flights.of_number(number.id)
+        """Say how many more POSTs of each lane may be in flight; before the first claim by the rate in our file."""
+        pacer = self._pacers.get(number.id)
+        rate_per_s = pacer.bucket.rate_per_s if pacer else number.rate_per_s
+        most, flying = room(rate_per_s, most=self._limits.most), self._means.flights.of_number(number.id)
         return Room(most.urgent - flying, most.normal - flying, most.bulk - flying)
 
     async def _rest_until(self, next_at: float, number: Number) -> None:
@@ -206,11 +208,11 @@ class Delivery:
     def _may_post(self, claim: _Claim, now: float) -> bool:
         return not self._stopping and now - claim.asked_at < self._limits.claim_to_post_s
 
-    def _pacer(self, number: Number) -> Pacer:
-        pacer = self._pacers.get(number.id)
-        if pacer is None or pacer.rate_per_s != number.rate_per_s:
-            pacer = self._pacers[number.id] = Pacer(number.rate_per_s)
-        return pacer
+    def _pace(self, number_id: str, bucket: Bucket) -> None:
+        """Follow the rate that the number's gate gives all processes, whatever our own file says."""
+        pacer = self._pacers.get(number_id)
+        if pacer is None or pacer.bucket != bucket:
+            self._pacers[number_id] = Pacer(bucket)
 
     def _start(self, post: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(post)

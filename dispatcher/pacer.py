@@ -6,16 +6,15 @@ fifty tasks that wait on one limiter cost several hundred µs an acquisition.
 
 from aiolimiter import AsyncLimiter
 
-from dispatcher.policy.gate import bucket_size, refill_rate
+from dispatcher.policy.gate import Bucket
 
 
 class Pacer:
-    """Turns to post for a number that may send `rate_per_s` messages a second."""
+    """Turns to post for a number, as often as its bucket in Redis hands out tokens."""
 
-    def __init__(self, rate_per_s: float) -> None:
-        self.rate_per_s = rate_per_s
-        size = bucket_size(rate_per_s)
-        self._limiter = AsyncLimiter(size, size / refill_rate(rate_per_s))
+    def __init__(self, bucket: Bucket) -> None:
+        self.bucket = bucket
+        self._limiter = AsyncLimiter(bucket.size, bucket.size / bucket.refill_per_s)
 
     async def turn(self) -> None:
         """Wait until one more message may leave."""

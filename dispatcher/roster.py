@@ -1,7 +1,12 @@
-"""The numbers this process may send from, as the numbers file and its token files say now."""
+"""The numbers this process may send from, as the numbers file and its token files say now.
 
+Files are read and compared in a thread: ten thousand numbers take most of a second, in which the event loop serves on.
+"""
+
+import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from dispatcher import errors
 from dispatcher.settings import Number, NumbersFile
@@ -9,9 +14,14 @@ from dispatcher.settings import Number, NumbersFile
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What a fresh look found: whether any number is other than before, and which have another token."""
+    """What nobody was told of yet: that there is `any`, and the ids of numbers that are new or other than before.
+
+    `new_rates` are numbers that had another rate before, `new_tokens` those with another token or none before.
+    """
 
     any: bool = False
+    numbers: tuple[str, ...] = ()
+    new_rates: tuple[str, ...] = ()
     new_tokens: tuple[str, ...] = ()
 
 
@@ -25,44 +35,102 @@ class Witness(Protocol):
         """The file is wrong; the numbers stay as they were."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What the files said at one time; `written_us` is when the numbers file was written, by the wall clock."""
+
+    numbers: Mapping[str, Number]
+    credentials: Mapping[str, str]
+    written_us: int
+
+    @classmethod
+    def by(cls, file: NumbersFile, written_us: int) -> Self:
+        return cls(file.numbers, {each.id: each.token_fingerprint for each in file.numbers.values()}, written_us)
+
+    def since(self, before: Self) -> Changes:
+        """Compare with what they said before."""
+        known, credentials = before.numbers, before.credentials
+        tokens = tuple(id_ for id_, token in self.credentials.items() if credentials.get(id_) != token)
+        numbers, rates = [], []
+        for id_, number in self.numbers.items():
+            was = known.get(id_)
+            if was is None or (was.name, was.rate_per_s, was.waba_id) != (
+                number.name,
+                number.rate_per_s,
+                number.waba_id,
+            ):
+                numbers.append(id_)
+            if was is not None and was.rate_per_s != number.rate_per_s:
+                rates.append(id_)
+        return Changes(
+            bool(numbers or tokens) or known.keys() != self.numbers.keys(), tuple(numbers), tuple(rates), tokens
+        )
+
+
 class Roster:
     """Looks at the files when asked to; a bad file keeps the old numbers and says so."""
 
     def __init__(self, file: NumbersFile, witness: Witness) -> None:
+        """Begin with what the file said when it was loaded, as if everybody had been told."""
         self._file = file
         self._witness = witness
         self._distrusted = False
+        self._reading = asyncio.Lock()
+        self._said = self._told = _Said.by(file, _written_us(file))
+        self._changes = Changes()
+
+    @property
+    def written_us(self) -> int:
+        """When the numbers file was written, as far as it was read: µs of the wall clock."""
+        return self._said.written_us
 
     def get(self, number: str) -> Number | None:
         """Return the number, None if it is not ours (any more)."""
-        return self._file.numbers.get(number)
+        return self._said.numbers.get(number)
 
     def all(self) -> list[Number]:
         """List the numbers."""
-        return list(self._file.numbers.values())
+        return list(self._said.numbers.values())
 
-    def credentials(self) -> dict[str, str]:
+    def credentials(self) -> Mapping[str, str]:
         """Return the fingerprint of each number's token."""
-        return {number.id: number.token_fingerprint for number in self._file.numbers.values()}
+        return self._said.credentials
 
     def distrust(self) -> None:
         """Read the files again at the next look, though they seem unchanged: after a 401, or SIGHUP."""
         self._distrusted = True
 
-    def refresh(self) -> Changes:
-        """Read the files again if they have changed."""
-        if not self._distrusted and not self._file.changed():
-            return Changes()
-        self._distrusted = False
-        before = dict(self._file.numbers)
-        try:
-            after = self._file.reload()
-        except errors.SettingsError as exc:
-            self._witness.misread(exc)
-            return Changes()
-        if dict(after) == before:
-            return Changes()
-        self._witness.reloaded(len(after))
-        known = {number.id: number.token_fingerprint for number in before.values()}
-        new = tuple(number.id for number in after.values() if known.get(number.id) != number.token_fingerprint)
-        return Changes(any=True, new_tokens=new)
+    async def refresh(self) -> Changes:
+        """Read the files again if they have changed; returns what has not been `told`."""
+        async with self._reading:
+            distrusted, self._distrusted = self._distrusted, False
+            try:
+                found = await asyncio.to_thread(self._read, self._said, self._told, must=distrusted)
+            except errors.SettingsError as exc:
+                self._witness.misread(exc)
+                return self._changes
+            if found is not None:
+                self._said, self._changes, is_other = found
+                if is_other:
+                    self._witness.reloaded(len(self._said.numbers))
+            return self._changes
+
+    def told(self) -> None:
+        """Take note that all who need to know of the changes do."""
+        self._told, self._changes = self._said, Changes()
+
+    def _read(self, before: _Said, told: _Said, *, must: bool) -> tuple[_Said, Changes, bool] | None:
+        """What the files say, how that differs from what was told, and whether from before; None if nothing changed."""
+        if not must and not self._file.changed():
+            return None
+        written_us = _written_us(self._file)
+        self._file.reload()
+        said = _Said.by(self._file, written_us)
+        return said, said.since(told), said.since(before).any
+
+
+def _written_us(file: NumbersFile) -> int:
+    try:
+        return file.path.stat().st_mtime_ns // 1000
+    except OSError:
+        return 0

@@ -1,17 +1,20 @@
 """Who serves which number: takes numbers whose time has come, gives them back, and keeps the books in order."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from dispatcher import errors
 from dispatcher.delivery import Delivery, Means
-from dispatcher.lanes.registry import Registered, Registry
+from dispatcher.lanes.registry import Published, Registry
 from dispatcher.lanes.serving import EXAMINED_A_TAKE, Tended
 from dispatcher.lanes.stops import Stops
 from dispatcher.load import Load
+from dispatcher.settings import Number
 
 TEND_EVERY_S = 1.0
+FILES_EVERY_S = 1.0
 
 
 class Witness(Protocol):
@@ -52,6 +55,7 @@ class Worker:
         self._witness = witness
         self._take_every_s = take_every_s
         self._served: dict[str, asyncio.Task[None]] = {}
+        self._publishing = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._stopped: asyncio.Task[bool]
 
@@ -67,8 +71,10 @@ class Worker:
             measuring = group.create_task(self._books.load.measure())
             taking = group.create_task(self._take_until_stopped())
             tending = group.create_task(self._tend_until_stopped())
+            following = group.create_task(self._follow_files())
             await asyncio.wait([taking, tending])
             measuring.cancel()
+            following.cancel()
         self._stopped.cancel()
         await self._leave()
 
@@ -138,7 +144,6 @@ class Worker:
         while not self._stopping.is_set():
             try:
                 await self._tend()
-                await self._look_at_files()
             except errors.QueueUnavailable:
                 self._means.recovery.trouble()
             await asyncio.wait([self._stopped], timeout=TEND_EVERY_S)
@@ -163,15 +168,32 @@ class Worker:
             await self._means.serving.release(self._process, numbers)
         self._witness.overloaded(len(numbers), self._books.load.lag_s)
 
-    async def _look_at_files(self) -> None:
-        changes = self._means.roster.refresh()
-        if changes.any:
-            await self._publish()
-        if changes.new_tokens:
-            await self._means.serving.wake(changes.new_tokens)
+    async def _follow_files(self) -> None:
+        """Beside all else: files may be many, or slow."""
+        while not self._stopping.is_set():
+            try:
+                await self._look_at_files()
+            except errors.QueueUnavailable:
+                self._means.recovery.trouble()
+            await asyncio.wait([self._stopped], timeout=FILES_EVERY_S)
+            await self._redis_back_or_stopped()
 
-    async def _publish(self) -> None:
-        """Say which numbers there are, and that this process has a token for them."""
-        numbers = self._means.roster.all()
-        await self._books.registry.publish(Registered(n.id, n.name, n.rate_per_s, n.waba_id or "") for n in numbers)
-        await self._means.serving.serve(self._process, self._means.roster.credentials())
+    async def _look_at_files(self) -> None:
+        """Tell of changes until all who need to know of them do."""
+        changes = await self._means.roster.refresh()
+        if not changes.any:
+            return
+        roster = self._means.roster
+        numbers = [number for id_ in changes.numbers if (number := roster.get(id_))]
+        await self._publish(numbers, changes.new_rates)
+        await self._means.serving.wake(changes.new_tokens)
+        roster.told()
+
+    async def _publish(self, numbers: Sequence[Number] | None = None, new_rates: Sequence[str] = ()) -> None:
+        """Say what there is to know of these numbers, or of all, and for which ones this process has a token."""
+        async with self._publishing:  # what an earlier look found must not come after this
+            roster = self._means.roster
+            given = roster.all() if numbers is None else numbers
+            published = (Published(n.id, n.name, n.rate_per_s, n.waba_id or "") for n in given)
+            await self._books.registry.publish(published, written_us=roster.written_us, changed=new_rates)
+            await self._means.serving.serve(self._process, roster.credentials())

@@ -17,7 +17,7 @@ from dispatcher.app import App, assembled
 from dispatcher.lanes.keys import Keys
 from dispatcher.lanes.line import Line
 from dispatcher.lanes.record import Record
-from dispatcher.lanes.registry import Registered, Registry
+from dispatcher.lanes.registry import Published, Registry
 from dispatcher.settings import NumbersFile, Settings
 from dispatcher.simulator import Simulator
 from dispatcher.telemetry import Metrics
@@ -156,7 +156,7 @@ async def cell(
     ):
         numbers = NumbersFile.load(numbers_file).numbers.values()
         registry = Registry(Line(redis), Keys(made.cell))
-        await registry.publish(Registered(n.id, n.name, n.rate_per_s, n.waba_id or "") for n in numbers)
+        await registry.publish(Published(n.id, n.name, n.rate_per_s, n.waba_id or "") for n in numbers)
         opened = Cell(simulator, made, numbers_file, token_file, client, redis)
         try:
             yield opened

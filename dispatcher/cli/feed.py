@@ -98,7 +98,7 @@ class Feed:
             return message
         if self._terms.batch is None:
             raise errors.Refused("key", "is missing, and there is no --batch that gives one")
-        number = (await self._registry.find(message.number)).id
+        number = await self._registry.id_of(message.number)
         return message.model_copy(update={"number": number, "key": batch_key(self._terms.batch, number, message)})
 
     def _with_defaults(self, given: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from dispatcher.lanes.keys import Keys
 from dispatcher.lanes.line import Line
 from dispatcher.lanes.overview import Overlook
 from dispatcher.lanes.producing import Producing
-from dispatcher.lanes.registry import Registered, Registry
+from dispatcher.lanes.registry import NEAREST_AMONG_COMMAND, Published, Registry
 from dispatcher.lanes.stops import Stops
 from dispatcher.lanes.terms import Terms
 from dispatcher.settings import NumbersFile, Settings
@@ -101,7 +101,7 @@ def somebody() -> str:
 
 
 async def _ask(
-    settings: Settings, numbers: list[Registered], work: Callable[[Session], Coroutine[Any, Any, _Answer]]
+    settings: Settings, numbers: list[Published], work: Callable[[Session], Coroutine[Any, Any, _Answer]]
 ) -> _Answer:
     async with _opened(settings) as session:
         if numbers:
@@ -115,13 +115,14 @@ async def _opened(settings: Settings) -> AsyncIterator[Session]:
     terms = Terms(settings.events_kept_s, settings.uncertain_window_s, settings.uncertain_window_urgent_s)
     redis = connect(settings.redis_url.get_secret_value(), timeout_s=settings.redis_timeout_s)
     line = Line(redis)
+    registry = Registry(line, keys, nearest_among=NEAREST_AMONG_COMMAND)
     try:
         yield Session(
             settings.cell,
             settings.redis_address,
-            Dispatcher(line, settings.cell),
+            Dispatcher(line, settings.cell, registry=registry),
             Producing(line, keys, terms),
-            Registry(line, keys),
+            registry,
             Stops(line, keys, terms),
             Overlook(line, keys),
         )
@@ -130,12 +131,12 @@ async def _opened(settings: Settings) -> AsyncIterator[Session]:
         await redis.aclose()
 
 
-def _numbers(settings: Settings) -> list[Registered]:
+def _numbers(settings: Settings) -> list[Published]:
     """Read the numbers file, if there is one, without its tokens: they are for workers."""
     if not settings.numbers_file.exists():
         return []
     file = NumbersFile.load(settings.numbers_file, with_tokens=False)
-    return [Registered(n.id, n.name, n.rate_per_s, n.waba_id or "") for n in file.numbers.values()]
+    return [Published(n.id, n.name, n.rate_per_s, n.waba_id or "") for n in file.numbers.values()]
 
 
 def _next(exc: errors.QueueUnavailable) -> str:

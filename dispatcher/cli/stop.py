@@ -132,8 +132,7 @@ async def _with_id(session: "Session", scope: str) -> str:
     if kind not in {"number", "lane"} or not named:
         return scope
     number, separator, lane = named.partition(":")
-    found = await session.registry.find(number)
-    return f"{kind}:{found.id}{separator}{lane}"
+    return f"{kind}:{await session.registry.id_of(number)}{separator}{lane}"
 
 
 async def _known(session: "Session", scope: str) -> str:

@@ -61,7 +61,7 @@ def _numbers(numbers: Standings) -> Families:
     yield families.NUMBER_RATE.of(
         ((each.number.id, kind), rate)
         for each in shown
-        for kind, rate in (("configured", each.number.rate_per_s), ("effective", each.effective_per_s))
+        for kind, rate in (("configured", each.rate_per_s), ("effective", each.effective_per_s))
     )
     yield families.NUMBER_GATE.of(((each.number.id, each.state, _why(each.why)), 1) for each in shown)
     yield families.NUMBER_INFO.of(((each.number.id, each.number.name, each.number.waba_id), 1) for each in shown)

@@ -8,13 +8,13 @@
 | `extra:<key>` | string | JSON: the producer's callback_data and trace, where given |
 | `sending`, `uncertain`, `expiry`, `dead` | zset | key -> end of lease, when to decide, end of its time, when it died |
 | `parked`, `parked:<scope>` | set, zset | scopes with parked messages; key -> when it was due |
-| `gate:<number>` | hash | owner, tokens and their time, last claim, block, doubts, probe |
+| `gate:<number>` | hash | owner, rate and when its file was written, tokens and their time, last claim, block, probe |
 | `batch:<number>:<owner>` | string | sequence and keys of the owner's last claim that brought any, for a minute |
 | `due` | zset | number -> when it needs serving, or the end of its lease |
 | `stops` | hash | scope -> JSON: action, reason, by, since, until |
 | `campaign:<name>` | hash | `queued`: messages it ever had; and how many are settled, by state |
 | `campaigns` | zset | campaign -> its last activity, µs, give or take 15 messages |
-| `numbers` | hash | number -> JSON: name, rate, waba |
+| `numbers`, `names` | hash | number -> JSON: name, waba; name -> number, or several that share it |
 | `processes`, `serves:<process>` | zset, hash | process -> its last word, µs; number -> fingerprint of its token |
 | `events` | stream | every outcome and receipt, capped by age |
 | `webhooks` | stream | webhook bodies that are not worked off; the first entry is the oldest |

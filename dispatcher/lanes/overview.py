@@ -12,7 +12,7 @@ from typing import Any
 from dispatcher import errors
 from dispatcher.lanes.keys import Keys
 from dispatcher.lanes.line import Argument, Line
-from dispatcher.lanes.record import moment, read_object
+from dispatcher.lanes.record import moment, read_number, read_object
 from dispatcher.lanes.registry import Registered, Registry
 from dispatcher.lanes.serving import PROCESS_ALIVE_S, US
 from dispatcher.lanes.stops import Stop, Stops
@@ -163,15 +163,15 @@ class Overlook:
         gate_key = self._keys.gate(number.id)
         urgent, normal, bulk, gate, due = await asyncio.gather(
             *(self._ask(0, "ZCARD", lane) for lane in self._keys.lanes(number.id)),
-            self._ask([None] * 6, "HMGET", gate_key, "owner", "streak", "until", "probe", "why", "token"),
+            self._ask([None] * 7, "HMGET", gate_key, "owner", "streak", "until", "probe", "why", "token", "rate"),
             self._ask(None, "ZSCORE", self._keys("due"), number.id),
         )
-        owner, streak, until, probe, why, credential = (_text(value) for value in gate)
+        owner, streak, until, probe, why, credential, rate = (_text(value) for value in gate)
         is_leased = owner and due is not None and float(due) > around.now_us
         return NumberOverview(
             id=number.id,
             name=number.name,
-            rate_per_s=number.rate_per_s,
+            rate_per_s=max(0.0, read_number(rate) or 0.0),
             waba_id=number.waba_id,
             waiting=Waiting(urgent, normal, bulk),
             gate=gate_of(_whole(streak), max(_whole(until), _whole(probe)), why, around.now_us),

@@ -2,11 +2,11 @@
 
 import json
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dispatcher import errors
+from dispatcher.lanes.cache import Cache
 from dispatcher.lanes.keys import Keys
 from dispatcher.lanes.line import Argument, Line
 from dispatcher.lanes.record import Record, record
@@ -36,8 +36,7 @@ class Producing:
         self._line = line
         self._keys = keys
         self._terms = (terms or Terms()).as_json()
-        self._fullness = 0.0
-        self._fullness_at = float("-inf")
+        self._fullness = Cache(self._ask_fullness, lambda _: _MEMORY_FRESH_S, most=1)
 
     async def enqueue(self, messages: Sequence[Message]) -> list[Enqueued]:
         """Put messages with keys and number ids into their lanes, all of them or, in a full server, none.
@@ -55,12 +54,10 @@ class Producing:
     async def is_full_for(self, priority: Priority) -> bool:
         """Whether the server is too full for new messages of that lane, as of a second ago at most."""
         limit = FULL_FOR.get(priority)
-        if limit is None:
-            return False
-        if time.monotonic() - self._fullness_at > _MEMORY_FRESH_S:
-            self._fullness = _fullness(await self._line.command("INFO", "memory"))
-            self._fullness_at = time.monotonic()
-        return self._fullness > limit
+        return limit is not None and await self._fullness.get("memory") > limit
+
+    async def _ask_fullness(self, section: str) -> float:
+        return _fullness(await self._line.command("INFO", section))
 
     async def cancel(self, key: str) -> tuple[str, str]:
         """Cancel a waiting message: `cancelled`, `marked`, `settled` or `unknown`, and the state it was in."""

@@ -54,7 +54,7 @@ class Receiving:
             args += [
                 message.number, message.waba, message.wamid, message.sender, message.kind, message.text, message.raw,
             ]  # fmt: skip
-        return int(await self._line.call(script("inbound"), (self._keys("inbound"), self._keys("numbers")), args))
+        return int(await self._line.call(script("inbound"), (self._keys("inbound"),), args))
 
     async def prefer(self, preferences: Sequence[Preference]) -> int:
         """Write down who wants no more of what, or wants it again; how many changed anything."""

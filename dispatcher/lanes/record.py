@@ -51,7 +51,7 @@ def record(key: str, reply: bytes) -> Record:
         number=fields.get("number", ""),
         priority=PRIORITY_WORDS[int(priority)] if priority in {"0", "1", "2"} else "",
         recipient=fields.get("to", ""),
-        attempts=round(_number(fields.get("attempts")) or 0),
+        attempts=round(read_number(fields.get("attempts")) or 0),
         wamid=fields.get("wamid", ""),
         error=fields.get("error", ""),
         enqueued_at=moment(fields.get("enqueued")),
@@ -59,7 +59,7 @@ def record(key: str, reply: bytes) -> Record:
         claimed_at=moment(fields.get("claimed")),
         settled_at=moment(fields.get("settled")),
         expires_at=moment(fields.get("expires")),
-        unproven=round(_number(fields.get("unproven")) or 0),
+        unproven=round(read_number(fields.get("unproven")) or 0),
         others=fields.get("others", ""),
     )
 
@@ -82,7 +82,7 @@ def waiting_for(waiting: dict[str, Any], fields: dict[str, str], now_us: int) ->
 
 def moment(us: object) -> datetime | None:
     """Read a time in µs; None where there is none, or nonsense."""
-    number = _number(us)
+    number = read_number(us)
     try:
         return datetime.fromtimestamp(number / 1_000_000, UTC) if number else None
     except (OverflowError, ValueError, OSError):
@@ -98,7 +98,8 @@ def read_object(row: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _number(given: object) -> float | None:
+def read_number(given: object) -> float | None:
+    """Read a finite number; None where there is none."""
     try:
         number = float(str(given))
     except ValueError:

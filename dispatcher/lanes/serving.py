@@ -3,20 +3,23 @@
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Self
 
 from dispatcher.lanes.keys import Keys
 from dispatcher.lanes.line import Argument, Line
 from dispatcher.lanes.script import script
 from dispatcher.lanes.terms import Terms
-from dispatcher.policy.gate import Room, bucket_size, refill_rate
+from dispatcher.policy.gate import Bucket, Room
 
 US = 1_000_000
 # A process that has said nothing for so long is gone; it speaks once a second.
 PROCESS_ALIVE_S = 10
 SETTLED_A_CALL = 100
 EXAMINED_A_TAKE = 100
+# So that neither this process nor Redis stands still for longer than two milliseconds.
+SERVED_A_CALL = 500
+WOKEN_A_CALL = 500
 TENDED_A_CALL = 200
 LAPSES = 3
 # A webhook door says every second that it is open.
@@ -49,6 +52,7 @@ class Claimed:
 class Batch:
     """What a claim brought; `streak` counts the closings in a row of the number's gate, `wait_s` till the next look.
 
+    `bucket` is what the gate allows all processes together.
     `state` is `kept`, `released` (the number is nobody's now) or `lost` (it is somebody else's).
     """
 
@@ -61,12 +65,13 @@ class Batch:
     lost: int
     parked: int
     suppressed: int
+    bucket: Bucket
     messages: list[Claimed]
 
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """Who claims for which number, and what it may take."""
+    """Who claims for which number, and what it may take; `rate_per_s` is for a gate that gives no rate."""
 
     number: str
     owner: str
@@ -141,9 +146,17 @@ class Serving:
         self._terms = (terms or Terms()).as_json()
 
     async def serve(self, process: str, credentials: Mapping[str, str]) -> None:
-        """Say for which numbers the process has a token, and its fingerprint; holds until it falls silent."""
-        keys = (self._keys.serves(process), self._keys("processes"))
-        await self._line.call(script("serve"), keys, (process, PROCESS_ALIVE_S * 1000, *chain(*credentials.items())))
+        """Say for which numbers the process has a token, and its fingerprint; holds until it falls silent.
+
+        Said part by part, and valid with the last; a process must not say two things at the same time.
+        """
+        keys = (self._keys.serves(process), self._keys("processes"), self._keys.serves(process) + ":next")
+        said = iter(credentials.items())
+        for at in range(0, max(1, len(credentials)), SERVED_A_CALL):
+            is_last = at + SERVED_A_CALL >= len(credentials)
+            part = chain(*islice(said, SERVED_A_CALL))
+            args = (process, PROCESS_ALIVE_S * 1000, "first" if at == 0 else "", "last" if is_last else "", *part)
+            await self._line.call(script("serve"), keys, args)
 
     async def take(self, process: str, passed_by: int = 0) -> tuple[int, list[str]]:
         """Become the owner of numbers whose time has come; how many were examined, and those taken."""
@@ -160,8 +173,8 @@ class Serving:
         )  # fmt: skip
         room = asking.room
         args: list[Argument] = [
-            keys.prefix, asking.number, asking.owner, asking.sequence, bucket_size(asking.rate_per_s),
-            refill_rate(asking.rate_per_s), room.urgent, room.normal, room.bulk, round(self._leases.number_s * US),
+            keys.prefix, asking.number, asking.owner, asking.sequence, asking.rate_per_s,
+            room.urgent, room.normal, room.bulk, round(self._leases.number_s * US),
             *(round(lease_s * US) for lease_s in self._leases.messages_s), asking.waba_id, asking.credential,
             self._terms,
         ]  # fmt: skip
@@ -182,7 +195,9 @@ class Serving:
 
     async def wake(self, numbers: Sequence[str]) -> None:
         """Make numbers due now, because what held them back has gone."""
-        await self._line.call(script("wake"), (self._keys("due"),), (self._keys.prefix, *numbers))
+        for at in range(0, len(numbers), WOKEN_A_CALL):
+            args = (self._keys.prefix, *numbers[at : at + WOKEN_A_CALL])
+            await self._line.call(script("wake"), (self._keys("due"),), args)
 
     async def tend(self, process: str) -> Tended:
         """Do a step of upkeep, decide about uncertain messages, and say that this process is alive."""
@@ -206,12 +221,12 @@ class Serving:
         return list(await self._line.call(script("decide"), keys, args))
 
 
-_HEAD = 9
+_HEAD = 12
 _FIELDS = 8
 
 
 def _batch(reply: list[Any]) -> Batch:
-    state, wait_us, streak, now_us, expired, cancelled, lost, parked, suppressed = reply[:_HEAD]
+    state, wait_us, streak, now_us, expired, cancelled, lost, parked, suppressed, *bucket = reply[:_HEAD]
     messages = []
     for at in range(_HEAD, len(reply), _FIELDS):
         key, claim, priority, recipient, fingerprint, due, attempts, body = reply[at : at + _FIELDS]
@@ -237,5 +252,6 @@ def _batch(reply: list[Any]) -> Batch:
         lost,
         parked,
         suppressed,
+        Bucket(*map(float, bucket)),
         messages,
     )

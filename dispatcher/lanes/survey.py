@@ -17,7 +17,6 @@ from dispatcher.lanes.overview import Around, gate_of
 from dispatcher.lanes.registry import Registered
 from dispatcher.lanes.script import script
 from dispatcher.lanes.serving import US
-from dispatcher.policy.gate import refill_rate
 
 NUMBERS_A_CALL: Final = 100
 """So that a call holds Redis up for one to two milliseconds."""
@@ -36,6 +35,8 @@ class _Row(NamedTuple):
     oldest_us: tuple[int, int, int]
     streak: int
     till_us: int
+    rate_per_s: float
+    refill_per_s: float
     why: str
     credential: str
     is_served: bool
@@ -49,12 +50,14 @@ class _Row(NamedTuple):
 class Standing:
     """How a number stands; figures by lane, urgent first.
 
-    `state` is `open`, `blocked`, `half_open` or `stopped`. `effective_per_s` is what may leave it now: nothing while it
-    is blocked, stopped or served by nobody, else the rate at which its bucket fills. `wait_s` is how long a message
-    that came now would wait, as far as that can be known; infinite until somebody does something.
+    `state` is `open`, `blocked`, `half_open` or `stopped`. `rate_per_s` is what its gate gives it. `effective_per_s` is
+    what may leave it now: nothing while it is blocked, stopped or served by nobody, else the rate at which its bucket
+    fills. `wait_s` is how long a message that came now would wait, as far as that can be known; infinite until somebody
+    does something.
     """
 
     number: Registered
+    rate_per_s: float
     waiting: tuple[int, int, int]
     oldest_s: Three
     wait_s: Three
@@ -103,7 +106,10 @@ def _row(number: Registered, text: str) -> _Row:
     fields = text.split("\t")
     urgent, normal, bulk, *oldest, streak, till = map(int, fields[:8])
     oldest_us = (oldest[0], oldest[1], oldest[2])
-    return _Row(number, (urgent, normal, bulk), oldest_us, streak, till, fields[8], fields[9], fields[10] == "1")
+    rate_per_s, refill_per_s = map(float, fields[8:10])
+    why, credential, served = fields[10:]
+    waiting = (urgent, normal, bulk)
+    return _Row(number, waiting, oldest_us, streak, till, rate_per_s, refill_per_s, why, credential, served == "1")
 
 
 def _sum(rows: Sequence[_Row], scopes: frozenset[str], now_us: int) -> Standings:
@@ -129,7 +135,7 @@ def _seconds(figures_us: tuple[int, int, int]) -> Three:
 
 def _standing(row: _Row, scopes: frozenset[str], now_us: int) -> Standing:
     state, why = _state(row, scopes, now_us)
-    refill = refill_rate(row.number.rate_per_s) if row.is_served and state != "stopped" else 0.0
+    refill = row.refill_per_s if row.is_served and state != "stopped" else 0.0
     blocked_s = (row.till_us - now_us) / US if state == "blocked" else 0.0
     ahead = accumulate(row.waiting)
     urgent, normal, bulk = (
@@ -138,6 +144,7 @@ def _standing(row: _Row, scopes: frozenset[str], now_us: int) -> Standing:
     )
     return Standing(
         number=row.number,
+        rate_per_s=row.rate_per_s,
         waiting=row.waiting,
         oldest_s=_seconds(row.oldest_us),
         wait_s=(urgent, normal, bulk),

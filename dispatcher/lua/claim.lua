@@ -3,11 +3,12 @@
 --
 -- KEYS  1 due  2 the number's gate  3 stops  4 sending  5-7 its lanes: urgent, normal, bulk
 --       8 the last batch that this owner claimed of the number
--- ARGV  1 prefix  2 number  3 owner  4 sequence of this claim  5 bucket size (messages)  6 refill (messages/s)
---       7-9 room left for urgent, normal, bulk  10 number lease (µs)  11-13 message lease by lane (µs)
---       14 WABA or ''  15 fingerprint of the token  16 terms (JSON: kept, body, dead, events in ms)
+-- ARGV  1 prefix  2 number  3 owner  4 sequence of this claim  5 messages/s, for a gate that gives no rate
+--       6-8 room left for urgent, normal, bulk  9 number lease (µs)  10-12 message lease by lane (µs)
+--       13 WABA or ''  14 fingerprint of the token  15 terms (JSON: kept, body, dead, events in ms)
 -- Returns 'kept' | 'released' | 'lost', µs until the next look, closings in a row, now (µs),
 --         how many were expired, cancelled, lost, parked, suppressed,
+--         the number's rate (messages/s), the size of its bucket (messages), its refill (messages/s),
 --         then 8 a message: key, claim, priority, recipient, fingerprint, due (µs), attempts, body
 --
 -- The same owner and sequence get the same batch again, also when the number is somebody else's by now: a lost reply
@@ -22,14 +23,16 @@ local ECHO = 60000          -- ms that a batch is remembered; no worker asks aga
 
 redis.call('ZREM', KEYS[1], '')
 local prefix, number, owner = ARGV[1], ARGV[2], ARGV[3]
-local bucket, refill = tonumber(ARGV[5]), tonumber(ARGV[6])
-local terms = cjson.decode(ARGV[16])
+local terms = cjson.decode(ARGV[15])
 local now = clock()
 
-local values = gate_fields(KEYS[2], 'owner', 'claimer', 'tokens', 'at', 'until', 'why', 'credential', 'streak', 'probe')
-local gate = {owner = values[1], claimer = values[2] or '', tokens = math.max(-refill, num(values[3], bucket)),
-  at = num(values[4], now), till = num(values[5], 0), why = values[6], credential = values[7],
-  streak = num(values[8], 0), probe = num(values[9], 0)}
+local values = gate_fields(KEYS[2], 'owner', 'claimer', 'tokens', 'at', 'until', 'why', 'credential', 'streak', 'probe',
+  'rate')
+local rate = rate_of(values[10]) or tonumber(ARGV[5])
+local size, refill = bucket_of(rate)
+local gate = {owner = values[1], claimer = values[2] or '', tokens = refilled(values[3], values[4], rate, now),
+  till = num(values[5], 0), why = values[6], credential = values[7], streak = num(values[8], 0),
+  probe = num(values[9], 0)}
 
 local settled = {expired = 0, cancelled = 0, lost = 0, parked = 0, suppressed = 0}
 local reply = {}
@@ -41,8 +44,8 @@ local function hand_out(key, message, body)
 end
 local function answer(word, wait)
   local head = {word, int(math.max(0, math.ceil(wait))), gate.streak, int(now), settled.expired, settled.cancelled,
-    settled.lost, settled.parked, settled.suppressed}
-  for i, value in ipairs(reply) do head[9 + i] = value end
+    settled.lost, settled.parked, settled.suppressed, float(rate), float(size), float(refill)}
+  for i, value in ipairs(reply) do head[12 + i] = value end
   return head
 end
 
@@ -68,10 +71,8 @@ local claimer, claimed_last = gate.claimer:match('^(.*) (%d+)$')
 if claimer == owner and tonumber(ARGV[4]) <= tonumber(claimed_last) then return answer(standing, 0) end
 
 -- what the gate allows
-local elapsed = math.max(0, now - gate.at) -- a clock that steps back refills nothing
-gate.tokens = math.min(bucket, gate.tokens + elapsed * refill / 1000000)
 local free, blocked_till, half_open, barred = math.floor(gate.tokens), 0, false, false
-if gate.streak > 0 and not (gate.why == 'credential' and gate.credential ~= ARGV[15]) then
+if gate.streak > 0 and not (gate.why == 'credential' and gate.credential ~= ARGV[14]) then
   blocked_till = math.max(gate.till, gate.probe)
   half_open = blocked_till <= now
   free = half_open and math.min(free, 1) or 0
@@ -82,7 +83,7 @@ end
 local stopped = redis.call('EXISTS', KEYS[3]) == 1
 local actions, look_again = {'look', 'look', 'look'}, {}
 if stopped then
-  local rows = redis.call('HMGET', KEYS[3], 'all', 'number:' .. number, 'waba:' .. ARGV[14], 'credential:' .. ARGV[15],
+  local rows = redis.call('HMGET', KEYS[3], 'all', 'number:' .. number, 'waba:' .. ARGV[13], 'credential:' .. ARGV[14],
     'lane:' .. number .. ':urgent', 'lane:' .. number .. ':normal', 'lane:' .. number .. ':bulk')
   for i, row in ipairs(rows) do
     local action, till = binding(row, now)
@@ -99,7 +100,7 @@ end
 -- A stop that covers the message by its template or campaign.
 local function covered(message)
   local scopes = {}
-  if message.template then scopes[1] = 'template:' .. ARGV[14] .. ':' .. message.template end
+  if message.template then scopes[1] = 'template:' .. ARGV[13] .. ':' .. message.template end
   if message.campaign then scopes[#scopes + 1] = 'campaign:' .. message.campaign end
   for _, scope in ipairs(scopes) do
     local action = binding(redis.call('HGET', KEYS[3], scope), now)
@@ -110,7 +111,7 @@ end
 -- Why the recipient gets nothing of this category.
 local lists = {}
 local function wants_none(message)
-  local list = prefix .. 'suppressed:' .. ARGV[14] .. ':' .. (message.category or '')
+  local list = prefix .. 'suppressed:' .. ARGV[13] .. ':' .. (message.category or '')
   if lists[list] == nil then lists[list] = redis.call('EXISTS', list) == 1 end
   return lists[list] and message.to and try('HGET', list, message.to)
 end
@@ -161,7 +162,7 @@ local function claim(key, lane)
   if put_aside(key, message, lane) then return end
   message.claim = int((message.claim or 0) + 1)
   redis.call('HSET', prefix .. 'msg:' .. key, 'state', 'sending', 'claim', message.claim, 'claimed', int(now))
-  leases[#leases + 1] = int(now + ARGV[10 + lane])
+  leases[#leases + 1] = int(now + ARGV[9 + lane])
   leases[#leases + 1] = key
   batch[#batch + 1] = key .. ' ' .. message.claim
   hand_out(key, message, body)
@@ -171,7 +172,7 @@ end
 local budget = MOST
 for lane = 1, 3 do
   while actions[lane] ~= 'hold' and budget > 0 do
-    local want = math.min(free - claimed, ARGV[6 + lane] - claimed, budget)
+    local want = math.min(free - claimed, ARGV[5 + lane] - claimed, budget)
     if actions[lane] == 'cancel' then want = budget end
     if want < 1 then break end
     local keys = redis.call('ZRANGEBYSCORE', KEYS[4 + lane], '-inf', int(now), 'LIMIT', 0, int(want))
@@ -193,7 +194,8 @@ if claimed > 0 then
   end
 end
 redis.call('HSET', KEYS[2], 'tokens', string.format('%.6f', gate.tokens), 'at', int(now), 'claimer', owner .. ' ' .. ARGV[4],
-  'probe', int(gate.probe), 'token', ARGV[15])
+  'probe', int(gate.probe), 'token', ARGV[14])
+if not rate_of(values[10]) then redis.call('HSET', KEYS[2], 'rate', ARGV[5]) end -- lost, or never given
 
 -- when the number needs serving next
 local next_look = math.huge
@@ -204,7 +206,7 @@ for lane = 1, 3 do
     if actions[lane] == 'hold' then
       at = math.max(at, look_again[lane])
     elseif actions[lane] ~= 'cancel' then
-      if ARGV[6 + lane] - claimed < 1 then at = math.max(at, now + PATIENCE) end
+      if ARGV[5 + lane] - claimed < 1 then at = math.max(at, now + PATIENCE) end
       if gate.tokens < 1 then at = math.max(at, now + (1 - gate.tokens) * 1000000 / refill) end
       at = math.max(at, blocked_till)
     end
@@ -213,7 +215,7 @@ for lane = 1, 3 do
 end
 
 if next_look - now <= PATIENCE and not barred then
-  redis.call('ZADD', KEYS[1], int(now + ARGV[10]), number)
+  redis.call('ZADD', KEYS[1], int(now + ARGV[9]), number)
   return answer('kept', next_look - now)
 end
 redis.call('HDEL', KEYS[2], 'owner')

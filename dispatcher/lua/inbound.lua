@@ -1,11 +1,11 @@
 -- What people write to a number: on to the stream of inbound messages, and off the number's tokens, since Meta counts both
 -- directions against its throughput. A message heard of again changes nothing.
 --
--- KEYS  1 inbound  2 numbers
+-- KEYS  1 inbound
 -- ARGV  1 prefix  2 how long the stream is kept (ms), then 7 a message: number, WABA, wamid, sender, kind, text, raw (JSON)
 -- Returns how many are new
 
-redis.call('HDEL', KEYS[2], '')
+redis.call('XDEL', KEYS[1], '0-1') -- a first write that frees: the script runs in a full server
 local prefix, kept, now = ARGV[1], tonumber(ARGV[2]), clock()
 local fresh, received = 0, {}
 for at = 3, #ARGV, 7 do
@@ -20,17 +20,15 @@ for at = 3, #ARGV, 7 do
 end
 
 -- Refilled up to now as a claim would, then debited: the debt is paid before anything more is sent, but never more than a
--- second of it.
+-- second of it. A number without a rate is nobody's here.
 for number, count in pairs(received) do
-  local known = decoded(redis.call('HGET', KEYS[2], number))
-  local rate = known and num(known.rate, 0) or 0
-  if rate > 0 then
-    local bucket, refill = 1 + 0.015 * rate, 0.96 * rate -- as in policy/gate.py
-    local gate = prefix .. 'gate:' .. number
-    local values = gate_fields(gate, 'tokens', 'at')
-    local elapsed = math.max(0, now - num(values[2], now))
-    local tokens = math.min(bucket, num(values[1], bucket) + elapsed * refill / 1000000)
-    redis.call('HSET', gate, 'tokens', string.format('%.6f', math.max(-refill, tokens - count)), 'at', int(now))
+  local gate = prefix .. 'gate:' .. number
+  local values = gate_fields(gate, 'tokens', 'at', 'rate')
+  local rate = rate_of(values[3])
+  if rate then
+    local _, refill = bucket_of(rate)
+    local tokens = math.max(-refill, refilled(values[1], values[2], rate, now) - count)
+    redis.call('HSET', gate, 'tokens', string.format('%.6f', tokens), 'at', int(now))
   end
 end
 return fresh

@@ -4,8 +4,9 @@
 -- KEYS  1 due
 -- ARGV  1 prefix  2 how many processes, then these, then the numbers
 -- Returns now (µs), and a line a number with fields between tabs: messages in each lane, for how long the head of each
---         is due (µs, 0 if it is not), closings in a row, until when it is closed (µs), why, fingerprint of the token,
---         1 if a process has a token for it. What is not of the kind it should be counts as not there.
+--         is due (µs, 0 if it is not), closings in a row, until when it is closed (µs), rate and refill (messages/s, 0
+--         without a rate), why, fingerprint of the token, 1 if a process has a token for it. What is not of the kind it
+--         should be counts as not there.
 
 local prefix, first = ARGV[1], 3 + ARGV[2]
 local now = clock()
@@ -44,11 +45,18 @@ local function plain(text)
   return text and gsub(text, '%c', ' ') or ''
 end
 
+local function rates(value)
+  local rate = rate_of(value)
+  if not rate then return '0\t0' end
+  local _, refill = bucket_of(rate)
+  return float(rate) .. '\t' .. float(refill)
+end
+
 local rows = {}
 for at = first, #ARGV do
   local number = ARGV[at]
-  local gate = try('HMGET', prefix .. 'gate:' .. number, 'streak', 'until', 'probe', 'why', 'token') or {}
+  local gate = try('HMGET', prefix .. 'gate:' .. number, 'streak', 'until', 'probe', 'why', 'token', 'rate') or {}
   rows[#rows + 1] = table.concat({lanes(number), int(num(gate[1], 0)), int(math.max(num(gate[2], 0), num(gate[3], 0))),
-    plain(gate[4]), plain(gate[5]), served[number] and '1' or '0'}, '\t')
+    rates(gate[6]), plain(gate[4]), plain(gate[5]), served[number] and '1' or '0'}, '\t')
 end
 return {int(now), table.concat(rows, '\n')}

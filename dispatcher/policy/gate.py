@@ -1,17 +1,7 @@
-"""Arithmetic of a number's gate: its token bucket, and how many of its POSTs may be in flight.
+"""A number's gate, as a process that serves the number sees it: its bucket, and how many POSTs may be in flight.
 
-The claim script keeps the bucket and its clock; this module only says how large and how fast.
-
-Why these figures (design, flow, step 4). R is the rate a number may send at, B the bucket's size, r its refill, all in
-messages and seconds, and J the unevenness of the way from claim to wire (25 ms). Requests that leave within one
-second were claimed within 1 + J seconds, so there are at most B + r * (1 + J) of them. They are whole, so no
-window holds more than R as long as that stays below R + 1:
-
-    r <= (R - B + 1) / (1 + J)
-
-With B = 1 + 0.015 * R this is r <= 0.985 * R / 1.025 = 0.9609 * R; hence r = 0.96 * R. The 1 lets the slowest number
-send at all, the 0.015 * R (15 ms of rate) makes up for claims that come late. Measured: 96 % used; a bucket of 2 % with
-a full refill reached 81 at 80 a second, and 1,019 at 1,000.
+The rate stands in the gate, and what follows from it is worked out there (`bucket_of` in `lua/record.lua`); a claim
+brings both.
 """
 
 import math
@@ -20,13 +10,19 @@ from dataclasses import dataclass
 # The largest rate a number can have; it means that nothing is paced, and `most` alone bounds what is in flight.
 UNPACED_PER_S = 100_000
 
-BUCKET_S = 0.015
-REFILL_SHARE = 0.96
-
 # Answers that take up to two seconds still use the whole rate; a tenth of that is kept for each higher lane.
 BULK_S = 2.0
 NORMAL_S = 2.2
 URGENT_S = 2.4
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """What a number may send: `rate_per_s` messages a second, by a bucket of `size` tokens and its refill."""
+
+    rate_per_s: float
+    size: float
+    refill_per_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +32,6 @@ class Room:
     urgent: int
     normal: int
     bulk: int
-
-
-def bucket_size(rate: float) -> float:
-    """Return how many tokens the bucket of a number holds that may send `rate` messages a second."""
-    return 1 + BUCKET_S * rate
-
-
-def refill_rate(rate: float) -> float:
-    """Return how many tokens a second flow into the bucket of a number that may send `rate` messages a second."""
-    return REFILL_SHARE * rate
 
 
 def room(rate: float, *, most: int) -> Room:

@@ -54,7 +54,7 @@ class NumbersFile:
         """Name the file; `environ` (default: that of the process over `.env`) is where `{ env = … }` tokens are."""
         self.numbers: Mapping[str, Number] = MappingProxyType({})
         """By phone number id."""
-        self._path = path
+        self.path = path
         self._environ = (_environment() if environ is None else environ) if with_tokens else None
         self._stamps: dict[Path, _Stamp] = {}
 
@@ -79,10 +79,10 @@ class NumbersFile:
         Raises:
             SettingsError: With everything that is wrong, at once.
         """
-        reading = read(self._path, self._environ)
+        reading = read(self.path, self._environ)
         self._stamps = reading.stamps
         if reading.problems:
-            raise errors.SettingsError(tuple(f"{self._path}: {text}" for text in reading.problems))
+            raise errors.SettingsError(tuple(f"{self.path}: {text}" for text in reading.problems))
         self.numbers = MappingProxyType(reading.numbers)
         return self.numbers
 

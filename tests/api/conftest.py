@@ -18,7 +18,7 @@ from dispatcher.api.server import address_of, listen
 from dispatcher.embedded import Server
 from dispatcher.lanes.keys import Keys
 from dispatcher.lanes.line import Line
-from dispatcher.lanes.registry import Registered, Registry
+from dispatcher.lanes.registry import Published, Registry
 from dispatcher.settings import Settings
 from tests.api.meta import NUMBER, SECRET, WABA, WEBHOOKS, signed
 from tests.cell import eventually
@@ -113,7 +113,7 @@ async def api(server: Server, redis: Redis) -> AsyncIterator[Running]:
 @pytest.fixture
 async def client(api: Running) -> AsyncIterator[Dispatcher]:
     """A producer of the cell, whose number is known."""
-    await Registry(Line(api.redis), Keys(api.settings.cell)).publish([Registered(NUMBER, "otp", 80.0, WABA)])
+    await Registry(Line(api.redis), Keys(api.settings.cell)).publish([Published(NUMBER, "otp", 80.0, WABA)])
     async with Dispatcher.connect(api.settings.redis_url.get_secret_value(), cell=api.settings.cell) as made:
         yield made
 

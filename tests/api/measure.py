@@ -20,7 +20,7 @@ from dispatcher import Dispatcher
 from dispatcher.embedded import Server
 from dispatcher.lanes.keys import Keys
 from dispatcher.lanes.line import Line
-from dispatcher.lanes.registry import Registered, Registry
+from dispatcher.lanes.registry import Published, Registry
 from tests.api.meta import NUMBER, WABA, WEBHOOKS, api_process, pinned, signature, status, webhook
 
 STATUSES = ("sent", "delivered", "read")
@@ -69,7 +69,7 @@ async def measure(server: Server, *, updates: int, a_body: int, per_s: float | N
 
 
 async def _enqueue(url: str, redis: Redis, count: int) -> None:
-    await Registry(Line(redis), Keys(CELL)).publish([Registered(NUMBER, "otp", 80.0, WABA)])
+    await Registry(Line(redis), Keys(CELL)).publish([Published(NUMBER, "otp", 80.0, WABA)])
     content = {"type": "text", "text": {"body": "hello"}}
     async with Dispatcher.connect(url, cell=CELL) as client:
         given = ({"number": NUMBER, "to": "+15551234567", "key": f"k{i}", "content": content} for i in range(count))

@@ -16,7 +16,7 @@ from dispatcher import Dispatcher
 from dispatcher.embedded import Server
 from dispatcher.lanes.keys import Keys
 from dispatcher.lanes.line import Line
-from dispatcher.lanes.registry import Registered, Registry
+from dispatcher.lanes.registry import Published, Registry
 from dispatcher.lanes.spool import GROUP, Spool
 from tests.api.conftest import message
 from tests.api.measure import measure
@@ -36,7 +36,7 @@ async def test_nothing_acknowledged_is_lost_when_the_process_is_killed(
 ) -> None:
     """Bodies of many updates are acknowledged faster than they are worked off."""
     keys, stream = [f"k{i}" for i in range(6000)], Keys(CELL)("webhooks")
-    await Registry(Line(redis), Keys(CELL)).publish([Registered(NUMBER, "otp", 80.0, WABA)])
+    await Registry(Line(redis), Keys(CELL)).publish([Published(NUMBER, "otp", 80.0, WABA)])
     async with Dispatcher.connect(server.url, cell=CELL) as client:
         async for ticket in client.send_many(message(key) for key in keys):
             assert ticket.error is None

@@ -15,7 +15,7 @@ from dispatcher.embedded import Server
 from dispatcher.lanes.connection import connect
 from dispatcher.lanes.keys import Keys
 from dispatcher.lanes.line import Line
-from dispatcher.lanes.registry import Registered, Registry
+from dispatcher.lanes.registry import Published, Registry
 from dispatcher.lanes.stops import Stop, Stops
 from tests.bench.cloud import Cloud, cloud, sink
 from tests.bench.processes import Child, Meter
@@ -74,7 +74,7 @@ class Rig:
 
     async def register(self) -> None:
         """Publish the numbers, as a command with the numbers file does, so that producers may begin before workers."""
-        numbers = [Registered(number, f"bench-{number}", rate, WABA) for number, rate in self.rates.items()]
+        numbers = [Published(number, f"bench-{number}", rate, WABA) for number, rate in self.rates.items()]
         await Registry(Line(self.redis), Keys()).publish(numbers)
 
     async def enqueue(self, count: int, *, priority: str = "bulk", prefix: str = "b") -> float:

@@ -17,7 +17,7 @@ from dispatcher.embedded import Server
 from dispatcher.lanes.connection import connect
 from dispatcher.lanes.keys import Keys
 from dispatcher.lanes.line import Line
-from dispatcher.lanes.registry import Registered, Registry
+from dispatcher.lanes.registry import Published, Registry
 from tests.bench import __main__ as bench
 from tests.bench import aims, bull, contestants, isolation, report, throughput
 from tests.bench.contestants import Course
@@ -98,7 +98,7 @@ async def test_a_message_that_comes_twice_spoils_a_run() -> None:
 async def test_a_fill_by_the_server_is_what_a_producer_would_have_queued() -> None:
     with Server() as server:
         redis = connect(server.url, timeout_s=10)
-        await Registry(Line(redis), Keys()).publish([Registered(NUMBER, "bench", 80, WABA)])
+        await Registry(Line(redis), Keys()).publish([Published(NUMBER, "bench", 80, WABA)])
         await fill(redis, 2)
         (filled, _), _ = await _waiting(redis)
         async with Dispatcher.connect(server.url) as producer:

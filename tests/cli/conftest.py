@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 
 from dispatcher.cli.commands import app
 from dispatcher.embedded import Server
-from dispatcher.lanes.registry import Registered
+from dispatcher.lanes.registry import Published
 from tests.lanes.cell import NUMBER, OTHER, WABA, Cell
 
 _Answer = TypeVar("_Answer")
 
-NUMBERS = [Registered(NUMBER, "otp-us", 80.0, WABA), Registered(OTHER, "campaigns", 1000.0, "")]
+NUMBERS = [Published(NUMBER, "otp-us", 80.0, WABA), Published(OTHER, "campaigns", 1000.0, "")]
 NUMBERS_FILE = f"""
 [numbers.{NUMBER}]
 name = "otp-us"

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from dispatcher.lanes.overview import Overlook
-from dispatcher.lanes.registry import Registered
+from dispatcher.lanes.registry import Published
 from dispatcher.webhooks.updates import Unreadable
 from tests.cli.conftest import Commands
 from tests.lanes.cell import NUMBER, OTHER, OWNER, TOKEN, WABA, Cell, template
@@ -129,15 +129,15 @@ def test_what_is_not_ours_in_redis_does_not_hide_the_rest(commands: Commands) ->
     found = commands.json("status")
     assert found["counts"] == NONE
     assert found["numbers"] == [
-        {**OTP, "waiting": {"urgent": 0, "normal": 1, "bulk": 0}},
-        {**CAMPAIGNS, "name": "", "rate_per_s": 0.0},
+        {**OTP, "rate_per_s": 0.0, "waiting": {"urgent": 0, "normal": 1, "bulk": 0}},
+        {**CAMPAIGNS, "name": ""},
     ]
 
 
 def test_many_numbers_are_all_seen(commands: Commands) -> None:
     async def arrange(cell: Cell) -> list[int]:
         names = [str(10_000 + place) for place in range(1201)]
-        await cell.registry.publish(Registered(name, f"n{name}", 1.0, "") for name in names)
+        await cell.registry.publish(Published(name, f"n{name}", 1.0, "") for name in names)
         await cell.serving.serve(OWNER, dict.fromkeys(names[::2], TOKEN))
         await cell.serving.tend(OWNER)
         found = await Overlook(cell.line, cell.keys).cell()
@@ -190,6 +190,15 @@ def test_numbers_lists_them_all(commands: Commands) -> None:
         *("id", "name", "rate/s", "WABA", "urgent", "normal", "bulk", "gate", "stops", "workers", "served", "by")
     ]
     assert out.splitlines()[3].split() == [NUMBER, "otp-us", "80", WABA, "0", "0", "0", "open", "0"]
+
+
+def test_the_rate_that_is_shown_is_the_one_that_holds(commands: Commands) -> None:
+    """Whatever the file says that this command publishes."""
+    commands.register()
+    commands.arrange(lambda cell: cell.set_gate(rate=33.5))
+    commands.register()
+    assert commands.json("numbers", "show", NUMBER)["rate_per_s"] == 33.5
+    assert [number["rate_per_s"] for number in commands.json("status")["numbers"]] == [33.5, 1000]
 
 
 def test_an_unknown_number_cannot_be_shown(commands: Commands) -> None:

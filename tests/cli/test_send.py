@@ -96,7 +96,7 @@ def test_every_flag_reaches_the_message(commands: Commands) -> None:
 def test_a_numbers_file_is_published_first_without_its_tokens(commands: Commands) -> None:
     Path("numbers.toml").write_text(NUMBERS_FILE)
     assert commands.run("send", *HELLO).code == 0
-    assert commands.arrange(lambda cell: cell.registry.all()) == [Registered(NUMBER, "otp-us", 80.0, WABA)]
+    assert commands.arrange(lambda cell: cell.registry.all()) == [Registered(NUMBER, "otp-us", WABA)]
 
 
 def test_a_broken_numbers_file_is_named_with_all_its_problems(commands: Commands) -> None:

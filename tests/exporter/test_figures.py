@@ -7,22 +7,21 @@ import pytest
 from redis.asyncio import Redis
 
 from dispatcher.exporter.families import FAMILIES
-from dispatcher.lanes.registry import Registered
-from dispatcher.policy.gate import refill_rate
+from dispatcher.lanes.registry import Published
 from dispatcher.webhooks.updates import Unreadable
 from tests.exporter.conftest import Scrape, scraped
-from tests.lanes.cell import HOUR_US, NUMBER, OTHER, OWNER, RATE, SECOND_US, TOKEN, WABA, Cell, template
+from tests.lanes.cell import HOUR_US, NUMBER, OTHER, OWNER, RATE, SECOND_US, TOKEN, WABA, Cell, refill_rate, template
 from tests.lanes.test_poison import poison
 from tests.servers import OwnServer, old_server_path
 from tests.telemetry import docs
 
 LANES = ("urgent", "normal", "bulk")
 KINDS = ("all", "number", "lane", "waba", "credential", "template", "campaign")
-EMPTY = Registered("3", "spare", 20.0, "")
+EMPTY = Published("3", "spare", 20.0, "")
 
 
-async def register(cell: Cell, *numbers: Registered, is_served: bool = True) -> None:
-    given = numbers or (Registered(NUMBER, "otp-us", RATE, WABA), Registered(OTHER, "campaigns", 1000.0, ""))
+async def register(cell: Cell, *numbers: Published, is_served: bool = True) -> None:
+    given = numbers or (Published(NUMBER, "otp-us", RATE, WABA), Published(OTHER, "campaigns", 1000.0, ""))
     await cell.registry.publish(given)
     if is_served:
         await cell.serving.serve(OWNER, {number.id: TOKEN for number in given})
@@ -91,6 +90,16 @@ async def test_the_wait_is_what_is_in_this_and_higher_lanes_by_the_rate(cell: Ce
         (OTHER, "configured"): 1000,
         (OTHER, "effective"): pytest.approx(960),
     }
+
+
+async def test_the_rate_of_a_number_is_the_one_in_its_gate(cell: Cell) -> None:
+    await register(cell)
+    await cell.set_gate(rate=33.5)
+    await cell.redis.delete(cell.keys.gate(OTHER))
+    found = await scraped(cell.url)
+    rates = {(NUMBER, "configured"): 33.5, (NUMBER, "effective"): pytest.approx(refill_rate(33.5))}
+    nothing = {(OTHER, "configured"): 0, (OTHER, "effective"): 0}
+    assert found.by("number_rate_per_second", "number", "kind") == {**rates, **nothing}
 
 
 async def test_numbers_are_named(cell: Cell) -> None:
@@ -251,7 +260,7 @@ POISONED = [
 @pytest.mark.parametrize("name", POISONED)
 @pytest.mark.parametrize("kind", ["string", "list", "set", "zset", "hash", "stream"])
 async def test_a_poisoned_key_spoils_at_most_its_own_part(cell: Cell, name: str, kind: str) -> None:
-    await register(cell, Registered(NUMBER, "otp-us", RATE, WABA), EMPTY)
+    await register(cell, Published(NUMBER, "otp-us", RATE, WABA), EMPTY)
     await cell.queue("k1", campaign="spring")
     await poison(cell, cell.keys(name), kind)
     found = await scraped(cell.url)
@@ -265,13 +274,13 @@ async def test_a_poisoned_key_spoils_at_most_its_own_part(cell: Cell, name: str,
 @pytest.mark.parametrize("value", ["", "garbage", "nan", "inf", "-5", "1e300", b"\xff\t\n"])
 async def test_a_gate_of_nonsense_is_some_gate(cell: Cell, value: Any) -> None:
     await register(cell)
-    await cell.set_gate(**dict.fromkeys(("streak", "until", "probe", "why", "token"), value))
+    await cell.set_gate(**dict.fromkeys(("streak", "until", "probe", "why", "token", "rate"), value))
     found = await scraped(cell.url)
     assert found.value("exporter_up") == 1
     assert len(found.by("number_gate", "number")) == 2
 
 
-@pytest.mark.parametrize("row", ["", "garbage", '{"rate": "fast", "waba": 5}', '{"rate": NaN}', b"\xff"])
+@pytest.mark.parametrize("row", ["", "garbage", '{"name": null, "waba": 5}', '{"name": NaN}', b"\xff"])
 async def test_a_number_whose_row_cannot_be_read_is_shown(cell: Cell, row: Any) -> None:
     await register(cell)
     await cell.redis.hset(cell.keys("numbers"), NUMBER, row)

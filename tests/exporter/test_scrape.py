@@ -8,7 +8,7 @@ import time
 from redis.asyncio import Redis
 
 from dispatcher.embedded import Server
-from dispatcher.lanes.registry import Registered
+from dispatcher.lanes.registry import Published
 from tests.exporter.conftest import exporting, scraped
 from tests.lanes.cell import OWNER, SECOND_US, TOKEN, WABA, Cell
 from tests.servers import OwnServer
@@ -21,7 +21,7 @@ ONLY_THESE = {"dispatcher_exporter_up", "dispatcher_exporter_scrape_seconds", "d
 
 
 async def register(cell: Cell, count: int) -> list[str]:
-    numbers = [Registered(str(1000 + n), f"n{n}", 80.0, WABA) for n in range(count)]
+    numbers = [Published(str(1000 + n), f"n{n}", 80.0, WABA) for n in range(count)]
     await cell.registry.publish(numbers)
     await cell.serving.serve(OWNER, {number.id: TOKEN for number in numbers})
     return [number.id for number in numbers]

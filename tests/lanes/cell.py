@@ -1,6 +1,7 @@
 """One cell on a real server, as tests use it: messages, claims, settlements, and time that is moved by rewriting it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +29,16 @@ HOUR_US = 3600 * SECOND_US
 RATE = 200.0  # a bucket of 4
 AMPLE = Room(urgent=100, normal=100, bulk=100)
 LEASES = Leases(number_s=4, messages_s=(13, 22, 22))
+
+
+def bucket_size(rate_per_s: float) -> float:
+    """What a bucket must hold: one message and 15 ms of the rate."""
+    return 1 + 0.015 * rate_per_s
+
+
+def refill_rate(rate_per_s: float) -> float:
+    """What must flow into a bucket in a second: 96 % of the rate."""
+    return 0.96 * rate_per_s
 
 
 def text(body: str = "Hello") -> dict[str, Any]:
@@ -80,7 +91,9 @@ class Cell:
         return replace(asking, **changes)
 
     async def claim(self, number: str = NUMBER, **changes: Any) -> Batch:
-        """Claim with the next sequence, by whoever is named as the owner."""
+        """Claim with the next sequence, by whoever is named as the owner; a `rate_per_s` is given to the gate."""
+        if "rate_per_s" in changes:
+            await self.set_gate(number, rate=changes["rate_per_s"])
         return await self.serving.claim(self.asking(number, **changes))
 
     async def own(self, number: str = NUMBER, owner: str = OWNER) -> None:
@@ -89,9 +102,10 @@ class Cell:
         await self.redis.zadd(self.keys("due"), {number: await self.now() + 4 * SECOND_US})
 
     async def claim_all(self, number: str = NUMBER, **changes: Any) -> list[Claimed]:
-        """Own the number and claim what is due, as a rate without bounds allows."""
+        """Own the number and claim what is due, as a rate without bounds allows; then it has its own again."""
         await self.own(number)
         batch = await self.claim(number, **{"rate_per_s": 100_000.0, **changes})
+        await self.set_gate(number, rate=RATE)
         return batch.messages
 
     async def claimed(self, key: str = "k1", **fields: Any) -> Claimed:
@@ -184,6 +198,17 @@ class Cell:
         """The counts of a campaign, without those that are 0."""
         found = await self.redis.hgetall(self.keys("campaign:" + name))
         return {state.decode(): int(count) for state, count in found.items() if int(count)}
+
+    @asynccontextmanager
+    async def overheard(self) -> AsyncIterator[list[str]]:
+        """What clients ask of the server in this block; what scripts call is left out, as are new connections."""
+        commands: list[str] = []
+        async with self.redis.monitor() as monitor:
+            yield commands
+            await self.redis.echo("the end")
+            while (heard := await monitor.next_command())["command"] != "ECHO the end":
+                if heard["client_type"] != "lua" and not heard["command"].startswith("CLIENT"):
+                    commands.append(heard["command"])
 
     # time, moved
 

@@ -1,8 +1,10 @@
 """Claim: what may go now, in the right order, as much as bucket, room, gate and stops allow."""
 
+import math
+
 import pytest
 
-from dispatcher.policy.gate import Room, bucket_size, refill_rate
+from dispatcher.policy.gate import Bucket, Room
 from tests.lanes.cell import (
     AMPLE,
     HOUR_US,
@@ -14,8 +16,10 @@ from tests.lanes.cell import (
     TOKEN,
     WABA,
     Cell,
+    bucket_size,
     keys_of,
     message,
+    refill_rate,
     template,
 )
 
@@ -204,6 +208,42 @@ async def test_claim_numbers_rise_with_every_claim(cell: Cell) -> None:
 
 
 # the bucket
+
+UNEVEN_S = 0.025
+RATES = (*range(1, 101), 125, 250, 333, 500, 999, 1000, 12_345, 99_999, 100_000)
+SLOW = (0.0001, 0.01, 0.1, 1 / 3, 0.5, 0.9, 0.999)
+
+
+async def bucket(cell: Cell, rate: float) -> Bucket:
+    """What a claim says of a number that may send so many messages a second."""
+    return (await cell.claim(rate_per_s=rate)).bucket
+
+
+@pytest.mark.parametrize(("rate", "size", "refill"), [(1, 1.015, 0.96), (80, 2.2, 76.8), (1000, 16.0, 960.0)])
+async def test_bucket_of_the_known_throughputs(cell: Cell, rate: float, size: float, refill: float) -> None:
+    found = await bucket(cell, rate)
+    assert [found.rate_per_s, found.size, found.refill_per_s] == pytest.approx([rate, size, refill])
+
+
+async def test_no_second_holds_more_than_the_rate(cell: Cell) -> None:
+    found = [await bucket(cell, rate) for rate in RATES]
+    assert all(math.floor(each.size + each.refill_per_s * (1 + UNEVEN_S)) <= each.rate_per_s for each in found)
+
+
+async def test_below_one_a_second_no_window_of_one_over_the_rate_holds_two(cell: Cell) -> None:
+    found = [await bucket(cell, rate) for rate in SLOW]
+    assert all(math.floor(each.size + each.refill_per_s * (1 / each.rate_per_s + UNEVEN_S)) <= 1 for each in found)
+
+
+async def test_an_echo_and_a_lost_claim_say_the_rate_as_well(cell: Cell) -> None:
+    await cell.queue("k1")
+    await cell.own()
+    await cell.set_gate(rate=1000)
+    asking = cell.asking()
+    for _ in range(2):
+        assert (await cell.serving.claim(asking)).bucket == Bucket(1000, 16, 960)
+    lost = await cell.claim(owner="process-2")
+    assert (lost.state, lost.bucket) == ("lost", Bucket(1000, 16, 960))
 
 
 async def test_a_new_number_begins_with_a_full_bucket(cell: Cell) -> None:

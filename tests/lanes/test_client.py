@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from redis.asyncio import Redis
 
 from dispatcher import Dispatcher, errors
 from dispatcher.embedded import Server
-from dispatcher.lanes.registry import Registered
+from dispatcher.lanes.registry import Published
 from dispatcher.message import State, Ticket
 from tests.lanes.cell import NUMBER, WABA, Cell, keys_of, text
 from tests.servers import OwnServer
@@ -26,7 +27,7 @@ QUEUED = Ticket("k1", State.QUEUED, duplicate=False)
 
 @pytest.fixture
 async def client(server: Server, cell: Cell) -> AsyncIterator[Dispatcher]:
-    await cell.registry.publish([Registered(NUMBER, "otp-us", 80, WABA)])
+    await cell.registry.publish([Published(NUMBER, "otp-us", 80, WABA)])
     async with Dispatcher.connect(server.url) as connected:
         yield connected
 
@@ -133,6 +134,36 @@ async def test_an_unknown_number_names_the_nearest_and_carries_the_key(client: D
     assert await cell.lane() == []
 
 
+async def test_sends_at_the_same_time_look_once_for_the_number_and_for_room(client: Dispatcher, cell: Cell) -> None:
+    async with cell.overheard() as commands:
+        await asyncio.gather(*(client.send(given(f"k{n}")) for n in range(50)))
+    words = Counter(command.split()[0] for command in commands)
+    assert words.pop("EVALSHA") == 50
+    del words["EVAL"]  # where the server did not know the script yet
+    assert words == {"HGET": 1, "INFO": 1}
+
+
+async def test_a_batch_to_many_numbers_looks_for_each_once(client: Dispatcher, cell: Cell) -> None:
+    await cell.registry.publish(Published(str(n), f"shop-{n}", 80, WABA) for n in range(100, 125))
+    messages = [given(f"k{n}", number=f"shop-{100 + n % 26}") for n in range(104)]
+    async with cell.overheard() as commands:
+        tickets = [ticket async for ticket in client.send_many(messages)]
+    assert [n for n, ticket in enumerate(tickets) if ticket.error] == [25, 51, 77, 103]
+    assert all(isinstance(ticket.error, errors.UnknownNumber) for ticket in tickets if ticket.error)
+    words = Counter(command.split()[0] for command in commands)
+    assert (words["HGET"], words["HGETALL"], words["INFO"]) == (26, 0, 1)
+
+
+async def test_messages_that_are_one_object_filled_anew_are_sent_as_they_were(client: Dispatcher, cell: Cell) -> None:
+    async def filled() -> AsyncIterator[dict[str, Any]]:
+        one = given()
+        for n in range(3):
+            one["key"] = f"k{n}"
+            yield one
+
+    assert [ticket.key async for ticket in client.send_many(filled())] == ["k0", "k1", "k2"]
+
+
 async def test_an_empty_cell_says_what_to_do(server: Server, redis: Redis) -> None:
     async with Dispatcher.connect(server.url, cell="eu") as client:
         with pytest.raises(errors.UnknownNumber) as caught:
@@ -217,7 +248,7 @@ async def test_a_cancelled_message_is_not_handed_out(client: Dispatcher, cell: C
 async def test_a_redis_that_is_away_raises_with_the_key_to_send_again(own_server: OwnServer) -> None:
     server = own_server(options={"appendonly": "yes", "appendfsync": "always"})
     async with Dispatcher.connect(server.url, timeout_s=0.5) as client, Redis.from_url(server.url) as redis:
-        await Cell(redis).registry.publish([Registered(NUMBER, "otp-us", 80, WABA)])
+        await Cell(redis).registry.publish([Published(NUMBER, "otp-us", 80, WABA)])
         assert (await client.send(given("k1"))).duplicate is False
         server.kill()
         with pytest.raises(errors.QueueUnavailable) as caught:

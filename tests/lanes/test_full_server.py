@@ -8,7 +8,7 @@ from redis import exceptions
 
 from dispatcher import Dispatcher, errors
 from dispatcher.lanes.connection import connect
-from dispatcher.lanes.registry import Registered
+from dispatcher.lanes.registry import Published
 from dispatcher.message import Priority
 from dispatcher.webhooks.updates import Inbound, Notice, Preference, Unreadable
 from tests.lanes.cell import HOUR_US, NUMBER, OTHER, OWNER, TOKEN, WABA, Cell, keys_of, message, text
@@ -22,7 +22,7 @@ async def cell(request: pytest.FixtureRequest, own_server: OwnServer) -> AsyncIt
     redis = connect(server.url, timeout_s=5)
     cell = Cell(redis)
     cell.url = server.url
-    await cell.registry.publish([Registered(NUMBER, "otp-us", 80, WABA)])
+    await cell.registry.publish([Published(NUMBER, "otp-us", 80, WABA)])
     await cell.queue("sent", "retried", "rejected", "unsure", "lapsing", "flying", "snoozed", "released")
     cell.handed_out = await cell.claim_all()
     await cell.queue("parked", campaign="spring")
@@ -58,10 +58,12 @@ async def test_everything_that_is_in_gets_out_of_a_full_server(cell: Cell, beyon
     await cell.end_ownership()
     claimed = {entry.key: entry for entry in cell.handed_out}
     await cell.end_lease("lapsing")
+    await cell.set_gate(rate=1000)
     await fill(cell.redis, beyond)
 
     # workers come and go
-    await cell.registry.publish([Registered(OTHER, "news", 80, WABA)])
+    await cell.registry.publish([Published(OTHER, "news", 80, WABA)])
+    assert await cell.registry.id_of("news") == OTHER
     await cell.serving.serve(OWNER, dict.fromkeys([NUMBER, OTHER], TOKEN))
     assert sorted((await cell.serving.take(OWNER))[1]) == [NUMBER, OTHER]
     tended = await cell.serving.tend(OWNER)
@@ -81,7 +83,7 @@ async def test_everything_that_is_in_gets_out_of_a_full_server(cell: Cell, beyon
     assert await settled("flying", "flying", HOUR_US) == ""
 
     # what waits is claimed
-    assert keys_of((await cell.claim(rate_per_s=1000.0)).messages) == ["released", "k1", "k2", "cancelled", "expiring"]
+    assert keys_of((await cell.claim()).messages) == ["released", "k1", "k2", "cancelled", "expiring"]
     assert keys_of((await cell.claim(OTHER)).messages) == ["other"]
     assert (await cell.claim(OTHER)).state == "lost"
     await cell.serving.wake([NUMBER, OTHER])

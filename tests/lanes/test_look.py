@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from dispatcher.lanes.record import Record
-from dispatcher.lanes.registry import Registered
+from dispatcher.lanes.registry import Published
 from tests.lanes.cell import HOUR_US, NUMBER, OWNER, SECOND_US, TOKEN, WABA, Cell, template
 
 
@@ -16,7 +16,7 @@ async def looked(cell: Cell, key: str = "k1") -> Record:
 
 
 async def served(cell: Cell) -> None:
-    await cell.registry.publish([Registered(NUMBER, "otp-us", 80, WABA)])
+    await cell.registry.publish([Published(NUMBER, "otp-us", 80, WABA)])
     await cell.serving.serve(OWNER, dict.fromkeys([NUMBER], TOKEN))
     await cell.serving.tend(OWNER)
 

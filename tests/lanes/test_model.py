@@ -23,7 +23,7 @@ from redis.asyncio import Redis
 from dispatcher.embedded import Server
 from dispatcher.lanes.serving import Claimed, Settlement
 from dispatcher.message import Message
-from dispatcher.policy.gate import Room, bucket_size
+from dispatcher.policy.gate import Room
 from tests.lanes.cell import (
     HOUR_US,
     NUMBER,
@@ -33,6 +33,7 @@ from tests.lanes.cell import (
     TOKEN,
     WABA,
     Cell,
+    bucket_size,
     keys_of,
     message,
     template,

@@ -6,7 +6,7 @@ import pytest
 from redis.exceptions import ResponseError
 
 from dispatcher import errors
-from dispatcher.lanes.registry import Registered
+from dispatcher.lanes.registry import Published
 from dispatcher.lanes.stops import Stop
 from tests.lanes.cell import HOUR_US, NUMBER, OTHER, OWNER, TOKEN, WABA, Cell, keys_of, message, template, text
 
@@ -244,15 +244,15 @@ async def test_a_stop_of_nonsense_is_listed_and_stops_nothing_else(cell: Cell) -
     assert keys_of(await cell.claim_all()) == ["k1"]
 
 
-@pytest.mark.parametrize("row", ["", "garbage", "null", "5", "[]", '{"rate": "fast", "waba": 5}', BINARY])
+@pytest.mark.parametrize("row", ["", "garbage", "null", "5", "[]", '{"name": null, "waba": 5}', BINARY])
 async def test_a_number_whose_row_cannot_be_read_is_still_a_number(cell: Cell, row: Any) -> None:
-    await cell.registry.publish([Registered(OTHER, "news", 80, WABA)])
+    await cell.registry.publish([Published(OTHER, "news", 80, WABA)])
     await cell.redis.hset(cell.keys("numbers"), NUMBER, row)
-    assert (await cell.registry.find(NUMBER)).rate_per_s == 0
+    assert (await cell.registry.find(NUMBER)).id == NUMBER
     assert (await cell.registry.find("news")).id == OTHER
     await cell.queue("k1")
     assert (await cell.producing.look("k1")) is not None
-    await cell.registry.publish([Registered(NUMBER, "otp-us", 80, WABA)])
+    await cell.registry.publish([Published(NUMBER, "otp-us", 80, WABA)])
     assert (await cell.registry.find("otp-us")).id == NUMBER
 
 

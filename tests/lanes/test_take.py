@@ -2,6 +2,7 @@
 
 import asyncio
 
+from dispatcher.lanes.serving import PROCESS_ALIVE_S, SERVED_A_CALL, WOKEN_A_CALL
 from tests.lanes.cell import HOUR_US, LEASES, NUMBER, OTHER, SECOND_US, TOKEN, Cell
 
 
@@ -54,6 +55,23 @@ async def test_a_process_that_says_it_serves_others_now_takes_those(cell: Cell) 
 async def test_a_process_can_serve_thousands_of_numbers(cell: Cell) -> None:
     await cell.serving.serve("process-1", dict.fromkeys([f"{n}" for n in range(10_000)], TOKEN))
     assert await cell.redis.hlen(cell.keys.serves("process-1")) == 10_000
+
+
+async def test_what_is_said_in_parts_holds_only_as_a_whole(cell: Cell) -> None:
+    await cell.serving.serve("process-1", dict.fromkeys(["1", "2", "3"], TOKEN))
+    many = {f"{n}": TOKEN for n in range(2 * SERVED_A_CALL + 1)}
+    saying = asyncio.create_task(cell.serving.serve("process-1", many))
+    seen = [await cell.line.command("HLEN", cell.keys.serves("process-1"))]
+    while not saying.done():
+        seen.append(await cell.line.command("HLEN", cell.keys.serves("process-1")))
+    assert (sorted(set(seen)), len(seen) >= 3) == ([3, len(many)], True)
+    assert 0 < await cell.redis.pttl(cell.keys.serves("process-1")) <= PROCESS_ALIVE_S * 1000
+    assert await cell.redis.keys("*:next") == []
+
+
+async def test_many_numbers_are_woken(cell: Cell) -> None:
+    await cell.serving.wake([f"{n}" for n in range(2 * WOKEN_A_CALL + 1)])
+    assert len(await cell.members("due")) == 2 * WOKEN_A_CALL + 1
 
 
 async def test_another_process_takes_over_when_the_lease_has_ended(cell: Cell) -> None:

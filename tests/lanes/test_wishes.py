@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dispatcher.lanes.registry import Registered
+from dispatcher.lanes.registry import Published
 from dispatcher.webhooks.updates import Inbound, Notice, Preference, Unreadable
 from tests.lanes.cell import HOUR_US, NUMBER, RATE, WABA, Cell, keys_of
 
@@ -22,7 +22,7 @@ def written(wamid: str = "wamid.in", text: str = "hello") -> Inbound:
 
 
 async def published(cell: Cell, waba: str = WABA) -> None:
-    await cell.registry.publish([Registered(NUMBER, "otp", RATE, waba)])
+    await cell.registry.publish([Published(NUMBER, "otp", RATE, waba)])
 
 
 async def stream(cell: Cell, name: str) -> list[dict[str, str]]:

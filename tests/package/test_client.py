@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from dispatcher.embedded import Server
-from dispatcher.lanes.registry import Registered
+from dispatcher.lanes.registry import Published
 from tests.lanes.cell import NUMBER, WABA, Cell
 from tests.package.conftest import Client
 from tests.package.relay import relayed
@@ -32,7 +32,7 @@ def arrange(server: Server, work: Callable[[Cell], Awaitable[T]]) -> T:
 def registered(server: Server) -> Server:
     async def work(cell: Cell) -> None:
         await cell.redis.flushall()
-        await cell.registry.publish([Registered(NUMBER, "otp-us", 80.0, WABA)])
+        await cell.registry.publish([Published(NUMBER, "otp-us", 80.0, WABA)])
 
     arrange(server, work)
     return server

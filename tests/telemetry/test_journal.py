@@ -13,6 +13,7 @@ from dispatcher import logs
 from dispatcher.flights import Flight
 from dispatcher.journal import Journal
 from dispatcher.lanes.serving import Batch, Claimed, Settlement, Tended
+from dispatcher.policy.gate import Bucket
 from dispatcher.policy.judge import judge
 from dispatcher.policy.outcome import Answer, Lost, Reply, Unsent
 from dispatcher.telemetry import Metrics
@@ -61,7 +62,7 @@ def flight() -> Flight:
 
 def test_every_label_value_is_documented(metrics: Metrics) -> None:
     journal = Journal(metrics, "p")
-    journal.claimed(Batch("kept", 0, 0, 1, 1, 1, 1, 0, 1, [flight().message]))
+    journal.claimed(Batch("kept", 0, 0, 1, 1, 1, 1, 0, 1, Bucket(80, 2.2, 76.8), [flight().message]))
     for reply in REPLIES.values():
         journal.departed(flight(), 0.001)
         journal.attempted(flight(), judge(reply, streak=0, rand=0.5), 0.1)

@@ -251,6 +251,6 @@ async def test_a_401_has_the_token_files_read_again(cell: Cell) -> None:
         cell.simulator.add_number(number, Number(token=TOKEN[::-1], rate=80))
     cell.token_file.write_text(TOKEN[::-1])
     os.utime(cell.token_file, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert app.roster.refresh().any is False
+    assert (await app.roster.refresh()).any is False
     await cell.send("waits")
     await cell.becomes("waits", "accepted", within_s=4)

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from dispatcher.embedded import Server
 from dispatcher.lanes.keys import Keys
 from dispatcher.lanes.line import Line
-from dispatcher.lanes.registry import Registered, Registry
+from dispatcher.lanes.registry import Published, Registry
 from dispatcher.simulator import Simulator, SimulatorSettings
 from tests.cell import OTP, Cell, cell, eventually
 from tests.worker.conftest import SHORT
@@ -44,7 +44,7 @@ async def test_ten_thousand_numbers_with_one_message_each_are_all_served(server:
         token = f'access_token = {{ file = "{opened.token_file}" }}'
         opened.numbers_file.write_text("\n".join(f"[numbers.{name}]\n{token}" for name in names))
         registry = Registry(Line(redis), Keys(opened.settings.cell))
-        await registry.publish(Registered(name, "", 80, "") for name in names)
+        await registry.publish(Published(name, "", 80, "") for name in names)
         messages = (opened.message(f"k{name}", number=name) for name in names)
         async for ticket in opened.client.send_many(messages):
             assert ticket.error is None
