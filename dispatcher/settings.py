@@ -139,7 +139,6 @@ class Settings(BaseSettings):
         return LaneTimes(
             http_timeout_s=http_timeout_s,
             message_lease_s=self.claim_to_post_s + http_timeout_s + self.message_lease_margin_s,
-            uncertain_window_s=self.uncertain_window_urgent_s if is_urgent else self.uncertain_window_s,
         )
 
     @classmethod
@@ -175,11 +174,10 @@ class Settings(BaseSettings):
 
 @dataclass(frozen=True, slots=True)
 class LaneTimes:
-    """The times of one lane, in seconds: the POST's total deadline, the message's lease, the uncertain window."""
+    """The times of one lane, in seconds: the POST's total deadline, and the message's lease."""
 
     http_timeout_s: float
     message_lease_s: float
-    uncertain_window_s: float
 
 
 @dataclass(frozen=True, slots=True)

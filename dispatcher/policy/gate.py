@@ -17,9 +17,6 @@ a full refill reached 81 at 80 a second, and 1,019 at 1,000.
 import math
 from dataclasses import dataclass
 
-# The largest rate a number can have; it means that nothing is paced, and `most` alone bounds what is in flight.
-UNPACED_PER_S = 100_000
-
 BUCKET_S = 0.015
 REFILL_SHARE = 0.96
 

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.policy.gate import UNPACED_PER_S, Room, bucket_size, refill_rate, room
+from dispatcher.numbersfile import RATE_PER_S_MAX
+from dispatcher.policy.gate import Room, bucket_size, refill_rate, room
 
-RATE = st.floats(0.001, UNPACED_PER_S)
+RATE = st.floats(0.001, RATE_PER_S_MAX)
 UNEVEN_S = 0.025
 
 
@@ -15,7 +16,7 @@ def test_bucket_of_the_known_throughputs(rate: float, size: float, refill: float
     assert [bucket_size(rate), refill_rate(rate)] == pytest.approx([size, refill])
 
 
-@given(rate=st.integers(1, UNPACED_PER_S))
+@given(rate=st.integers(1, int(RATE_PER_S_MAX)))
 def test_no_second_holds_more_than_the_rate(rate: int) -> None:
     assert math.floor(bucket_size(rate) + refill_rate(rate) * (1 + UNEVEN_S)) <= rate
 
@@ -34,7 +35,7 @@ def test_below_one_a_second_no_window_of_one_over_the_rate_holds_two(rate: float
         (20, 1000, Room(urgent=48, normal=44, bulk=40)),
         (1, 1000, Room(urgent=4, normal=3, bulk=2)),
         (0.1, 1000, Room(urgent=3, normal=2, bulk=1)),
-        (UNPACED_PER_S, 300, Room(urgent=300, normal=270, bulk=240)),
+        (RATE_PER_S_MAX, 300, Room(urgent=300, normal=270, bulk=240)),
         (80, 4, Room(urgent=4, normal=3, bulk=2)),
         (80, 0, Room(urgent=3, normal=2, bulk=1)),
     ],

@@ -256,9 +256,9 @@ def test_small_letters_will_do_for_names_and_levels() -> None:
 
 def test_times_of_lanes_follow_from_the_settings() -> None:
     settings = Settings()
-    patient = LaneTimes(http_timeout_s=15, message_lease_s=22, uncertain_window_s=60)
+    patient = LaneTimes(http_timeout_s=15, message_lease_s=22)
     assert {lane: settings.lane(lane) for lane in Priority} == {
-        Priority.URGENT: LaneTimes(http_timeout_s=6, message_lease_s=13, uncertain_window_s=10),
+        Priority.URGENT: LaneTimes(http_timeout_s=6, message_lease_s=13),
         Priority.NORMAL: patient,
         Priority.BULK: patient,
     }
