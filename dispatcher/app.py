@@ -15,7 +15,7 @@ from dispatcher.delivery import Delivery, Limits, Means
 from dispatcher.flights import Flights
 from dispatcher.graph import Graph
 from dispatcher.intake import Intake
-from dispatcher.journal import Journal
+from dispatcher.journal import Journal, harmless
 from dispatcher.lanes import fitness
 from dispatcher.lanes.chores import Chores
 from dispatcher.lanes.connection import Doorkeeper, connect
@@ -108,7 +108,7 @@ class App:
 async def assembled(settings: Settings, numbers: NumbersFile, metrics: Metrics) -> AsyncIterator[App]:
     """Put a worker process together; on leaving, its connections are closed."""
     process, url = host.process_name(), settings.redis_url.get_secret_value()
-    journal = Journal(metrics, process)
+    journal = harmless(Journal(metrics, process), metrics.observer_errors)
     keys, terms = Keys(settings.cell), _terms(settings)
     doorkeeper = Doorkeeper()
     redis = connect(url, timeout_s=settings.redis_timeout_s, doorkeeper=doorkeeper)

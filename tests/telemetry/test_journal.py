@@ -5,13 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.samples import Sample
 from structlog.testing import capture_logs
 
 from dispatcher import logs
 from dispatcher.flights import Flight
-from dispatcher.journal import Journal
+from dispatcher.journal import Journal, harmless
 from dispatcher.lanes.serving import Batch, Claimed, Settlement, Tended
 from dispatcher.policy.judge import judge
 from dispatcher.policy.outcome import Answer, Lost, Reply, Unsent
@@ -128,3 +128,43 @@ def test_a_gate_is_counted_as_closed_once_for_all_that_was_in_flight(metrics: Me
     for _ in range(80):
         journal.attempted(flight(), judge(REPLIES["snooze"], streak=0, rand=0.5), 0.15)
     assert metrics.registry.get_sample_value("dispatcher_gate_closings_total", {"why": "throttled"}) == 1
+
+
+class Heard:
+    """An observer that fails when it is told to."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[object, ...]] = []
+        self.failure: Exception | None = None
+
+    def told(self, what: str, *, of: int) -> None:
+        self.heard.append((what, of))
+        if self.failure is not None:
+            raise self.failure
+
+
+def test_an_observer_that_raises_is_counted_said_once_a_minute_and_dropped() -> None:
+    registry, now_s, observer = CollectorRegistry(), [100.0], Heard()
+    failures = Counter("failures", "Failures", ("method",), registry=registry)
+    heard = harmless(observer, failures, lambda: now_s[0])
+    heard.told("a", of=1)
+    observer.failure = ValueError("no")
+    with capture_logs() as events:
+        for now_s[0] in (100.0, 101.0, 159.9, 160.0, 161.0):
+            heard.told("b", of=2)
+    assert observer.heard == [("a", 1), *[("b", 2)] * 5]
+    assert registry.get_sample_value("failures_total", {"method": "told"}) == 5
+    said = {"event": "observer.failed", "log_level": "error", "method": "told", "exc_info": observer.failure}
+    assert events == [said, said]
+
+
+def test_neither_a_broken_count_nor_a_broken_log_lets_an_observer_raise() -> None:
+    def broken(*_: object) -> dict[str, object]:
+        raise OSError("no space left")
+
+    structlog.configure(processors=[broken])
+    observer = Heard()
+    observer.failure = ValueError("no")
+    without_labels = Counter("failures", "Failures", registry=CollectorRegistry())  # `labels` raises
+    harmless(observer, without_labels).told("a", of=1)
+    assert observer.heard == [("a", 1)]
