@@ -297,9 +297,9 @@ class Journal:
         """A job of an arq producer was queued."""
         self._metrics.messages_accepted_by_intake.inc()
 
-    def intake_restarted(self, exc: BaseException | None) -> None:
-        """The arq worker ended and is started again."""
-        self._log.warning(logs.INTAKE_RESTARTED, reason=type(exc).__name__ if exc else "")
+    def intake_restarted(self, exc: BaseException | None, after_s: float) -> None:
+        """The arq worker ended and is started again in so many seconds."""
+        self._log.warning(logs.INTAKE_RESTARTED, reason=type(exc).__name__ if exc else "", after_s=after_s)
 
     def said(self, event: str, **fields: Any) -> None:
         """Something about the process itself."""
