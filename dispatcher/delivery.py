@@ -12,12 +12,14 @@ from dispatcher import errors
 from dispatcher.flights import Flight, Flights
 from dispatcher.graph import Graph
 from dispatcher.lanes.line import is_cancelled
-from dispatcher.lanes.serving import Asking, Batch, Serving
+from dispatcher.lanes.serving import Asking, Batch, Claimed, Serving
 from dispatcher.numbersfile import Number
 from dispatcher.pacer import Pacer
+from dispatcher.policy.backoff import retry_s
 from dispatcher.policy.gate import Room, room
 from dispatcher.policy.judge import judge
 from dispatcher.policy.outcome import Close, Reply, Uncertain, Verdict, Why
+from dispatcher.priority import Priority
 from dispatcher.recovery import Recovery
 from dispatcher.roster import Roster
 from dispatcher.settlement import INTERNAL_ERROR, postponed, released, settlement, uncertain
@@ -170,7 +172,7 @@ class Delivery:
         reply, failure, verdict, found = None, None, _BUG, uncertain(flight)
         try:
             reply = await post()
-            verdict = judge(reply, streak=claim.streak, rand=random.random())  # noqa: S311 - backoff is no secret
+            verdict = _judged(reply, claim.streak, flight.message)
             found = settlement(flight, verdict, claim.credential)
             if isinstance(verdict.gate, Close) and verdict.gate.why is Why.CREDENTIAL:
                 self._means.roster.distrust()
@@ -260,3 +262,9 @@ class Delivery:
         task = asyncio.create_task(post)
         self._posts.add(task)
         task.add_done_callback(self._posts.discard)
+
+
+def _judged(reply: Reply, streak: int, message: Claimed) -> Verdict:
+    rand = random.random()  # noqa: S311 - backoff is no secret
+    after_s = retry_s(message.attempts, is_urgent=message.priority == Priority.URGENT.lane, rand=rand)
+    return judge(reply, streak=streak, retry_s=after_s, rand=rand)

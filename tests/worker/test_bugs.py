@@ -164,6 +164,16 @@ async def test_a_bug_that_meets_every_post_closes_the_gate_before_all_that_waits
     assert 5 <= graph.posts < 50
 
 
+async def test_an_answer_that_calls_itself_transient_is_tried_again_at_the_cost_of_an_attempt(rig: Rig) -> None:
+    refusal = {"error": {"code": 999_999, "message": "(#999999) Busy with this one", "is_transient": True}}
+    wire = httpx.MockTransport(lambda _: httpx.Response(400, json=refusal))
+    await rig.cell.send("one")
+    await rig.deliver(Listener(), Graph(url="http://127.0.0.1", version="v25.0", transport=wire))
+    record = await rig.cell.record("one")
+    assert (record.state, record.attempts, record.error) == ("queued", 1, "999999 Busy with this one")
+    assert await rig.told() == [b"retry"]
+
+
 async def test_a_bug_while_a_claim_is_answered_loses_no_batch(rig: Rig) -> None:
     failed: list[object] = []
 
