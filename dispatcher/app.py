@@ -27,12 +27,11 @@ from dispatcher.lanes.stops import Stops
 from dispatcher.lanes.terms import Terms
 from dispatcher.load import Load
 from dispatcher.message import Message, Ticket
-from dispatcher.numbersfile import NumbersFile
 from dispatcher.policy.gate import room
 from dispatcher.priority import Priority
 from dispatcher.recovery import Recovery
 from dispatcher.roster import Roster
-from dispatcher.settings import Settings
+from dispatcher.settings import NumbersFile, Settings
 from dispatcher.settler import Settler
 from dispatcher.telemetry import Metrics, serve_metrics
 from dispatcher.worker import Books, Worker
@@ -128,7 +127,7 @@ async def assembled(settings: Settings, numbers: NumbersFile, metrics: Metrics) 
     graph = Graph(url=settings.graph_url, version=settings.graph_version)
     roster = Roster(numbers, journal)
     means = Means(serving, graph, settler, flights, recovery, roster, clock)
-    journal.may_fly(sum(room(n.rate_per_s, most=settings.room).urgent for n in roster.all()))
+    journal.may_fly(sum(room(n.rate_per_s, most=settings.in_flight_per_number).urgent for n in roster.all()))
     delivery = Delivery(process, means, _limits(settings), journal)
     books = Books(stops, Registry(line, keys), Load(journal.lagged))
     worker = Worker(process, means, delivery, books, journal, settings.take_interval_s)
@@ -158,13 +157,13 @@ def _terms(settings: Settings) -> Terms:
 
 
 def _leases(settings: Settings) -> Leases:
-    urgent, normal, bulk = (settings.lane(priority).message_lease_s for priority in Priority)
+    urgent, normal, bulk = (settings.message_lease_s(priority) for priority in Priority)
     return Leases(settings.number_lease_s, (urgent, normal, bulk))
 
 
 def _limits(settings: Settings) -> Limits:
-    urgent, normal, bulk = (settings.lane(priority).http_timeout_s for priority in Priority)
-    return Limits(settings.claim_to_post_s, (urgent, normal, bulk), settings.room)
+    urgent, normal, bulk = (settings.post_limit_s(priority) for priority in Priority)
+    return Limits(settings.claim_to_post_s, (urgent, normal, bulk), settings.in_flight_per_number)
 
 
 async def run(settings: Settings, numbers: NumbersFile) -> None:

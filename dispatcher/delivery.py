@@ -11,13 +11,13 @@ from dispatcher import errors
 from dispatcher.flights import Flight, Flights
 from dispatcher.graph import Graph
 from dispatcher.lanes.serving import Asking, Batch, Serving
-from dispatcher.numbersfile import Number
 from dispatcher.pacer import Pacer
 from dispatcher.policy.gate import Bucket, Room, room
 from dispatcher.policy.judge import judge
 from dispatcher.policy.outcome import Close, Lost, Reply, Verdict, Why
 from dispatcher.recovery import Recovery
 from dispatcher.roster import Roster
+from dispatcher.settings import Number
 from dispatcher.settlement import released, settlement
 from dispatcher.settler import Settler
 

@@ -12,10 +12,8 @@ from types import FrameType
 import structlog
 import uvloop
 
-from dispatcher import app, environment, host, logs
-from dispatcher.environment import PREFIX
-from dispatcher.numbersfile import NumbersFile
-from dispatcher.settings import Settings
+from dispatcher import app, host, logs
+from dispatcher.settings import PREFIX, NumbersFile, Settings
 
 _WATCH_EVERY_S = 0.1
 # A child that ends at once would otherwise be started again at once, for ever.
@@ -31,7 +29,7 @@ def work(settings: Settings, parent: int | None = None) -> None:
         SettingsError: the numbers file is wrong, the metrics port taken, or Redis not fit to keep messages.
     """
     logs.set_up(settings.log_level, settings.log_format)
-    numbers = NumbersFile.load(settings.numbers_file, environ=environment.read())
+    numbers = NumbersFile.load(settings.numbers_file)
     host.freeze()
     host.allow_sockets()
     if parent is not None:

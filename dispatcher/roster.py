@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 from dispatcher import errors, host
-from dispatcher.numbersfile import Number, NumbersFile
+from dispatcher.settings import Number, NumbersFile
 
 
 @dataclass(frozen=True, slots=True)

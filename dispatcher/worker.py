@@ -11,7 +11,7 @@ from dispatcher.lanes.registry import Published, Registry
 from dispatcher.lanes.serving import EXAMINED_A_TAKE, Tended
 from dispatcher.lanes.stops import Stops
 from dispatcher.load import Load
-from dispatcher.numbersfile import Number
+from dispatcher.settings import Number
 
 TEND_EVERY_S = 1.0
 FILES_EVERY_S = 1.0

@@ -18,8 +18,7 @@ from dispatcher.lanes.keys import Keys
 from dispatcher.lanes.line import Line
 from dispatcher.lanes.record import Record
 from dispatcher.lanes.registry import Published, Registry
-from dispatcher.numbersfile import NumbersFile
-from dispatcher.settings import Settings
+from dispatcher.settings import NumbersFile, Settings
 from dispatcher.simulator import Simulator
 from dispatcher.telemetry import Metrics
 

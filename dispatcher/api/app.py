@@ -26,7 +26,6 @@ from dispatcher.api.metrics import ApiMetrics
 from dispatcher.api.reception import Reception
 from dispatcher.api.server import HEAD_TIMEOUT_S, Server, address_of, listen
 from dispatcher.engine import Engine
-from dispatcher.environment import PREFIX
 from dispatcher.lanes.connection import connect
 from dispatcher.lanes.inbox import Forwards, Inbox, forward_key
 from dispatcher.lanes.keys import Keys
@@ -35,7 +34,7 @@ from dispatcher.lanes.producing import Producing
 from dispatcher.lanes.receiving import Receiving
 from dispatcher.lanes.spool import Spool
 from dispatcher.lanes.terms import Terms
-from dispatcher.settings import Settings
+from dispatcher.settings import PREFIX, Settings
 from dispatcher.telemetry import serve_metrics
 from dispatcher.webhooks.optout import Words
 

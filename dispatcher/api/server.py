@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from dispatcher import errors
-from dispatcher.environment import PREFIX
+from dispatcher.settings import PREFIX
 
 HEAD_TIMEOUT_S: Final = 10.0
 HEAD_BYTES_MAX: Final = 65_536

@@ -20,8 +20,7 @@ from dispatcher.lanes.producing import Producing
 from dispatcher.lanes.registry import NEAREST_AMONG_COMMAND, Published, Registry
 from dispatcher.lanes.stops import Stops
 from dispatcher.lanes.terms import Terms
-from dispatcher.numbersfile import NumbersFile
-from dispatcher.settings import Settings
+from dispatcher.settings import NumbersFile, Settings
 
 _Answer = TypeVar("_Answer")
 

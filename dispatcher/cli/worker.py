@@ -36,9 +36,8 @@ def work(
 
 
 def _work(processes: int, child_of: int | None, *, as_json: bool) -> int:
-    from dispatcher import environment, process
-    from dispatcher.numbersfile import NumbersFile
-    from dispatcher.settings import Settings
+    from dispatcher import process
+    from dispatcher.settings import NumbersFile, Settings
 
     settings = Settings.load()
     if as_json:
@@ -47,7 +46,7 @@ def _work(processes: int, child_of: int | None, *, as_json: bool) -> int:
         process.work(settings, parent=child_of)
         return 0
     # said here once, not by each child again and again
-    NumbersFile.load(settings.numbers_file, environ=environment.read())
+    NumbersFile.load(settings.numbers_file)
     return process.Parent(settings, processes, _FOR_CHILDREN if as_json else ()).run()
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from dispatcher.embedded import GUARD
-from dispatcher.environment import PREFIX
 from dispatcher.errors import DispatcherError
+from dispatcher.settings import PREFIX
 
 _POLL_S: Final = 0.005
 _QUOTED_LINES: Final = 5

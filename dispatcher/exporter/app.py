@@ -10,7 +10,6 @@ import uvloop
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from dispatcher import errors, host, logs
-from dispatcher.environment import PREFIX
 from dispatcher.exporter.collector import CellCollector
 from dispatcher.exporter.journal import Journal
 from dispatcher.exporter.lookout import TIMEOUT_S, Look, Lookout
@@ -18,7 +17,7 @@ from dispatcher.exporter.snapshots import Snapshots
 from dispatcher.lanes.connection import connect
 from dispatcher.lanes.keys import Keys
 from dispatcher.lanes.line import Line
-from dispatcher.settings import Settings
+from dispatcher.settings import PREFIX, Settings
 from dispatcher.telemetry import build_info, serve_metrics
 
 STOP_LIMIT_S: Final = 5.0

@@ -30,7 +30,7 @@ _ENGINE_KEYS = ("left", "right")
 
 def most_in_flight() -> int:
     """How many POSTs of a campaign our worker may have in flight for one unpaced number, by its default settings."""
-    bulk: int = room(UNPACED_PER_S, most=Settings.load({}, None).room).bulk
+    bulk: int = room(UNPACED_PER_S, most=Settings.model_fields["in_flight_per_number"].default).bulk
     return bulk
 
 

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dispatcher import Dispatcher, app, environment, host, logs
+from dispatcher import Dispatcher, app, host, logs
 from dispatcher.lanes.keys import Keys
 from dispatcher.load import Load
-from dispatcher.numbersfile import NumbersFile
-from dispatcher.settings import Settings
+from dispatcher.settings import NumbersFile, Settings
 from tests.bench.harness import NUMBER, WABA, Rig, message, percentile, rig, until
 from tests.bench.processes import Child
 
@@ -69,7 +68,7 @@ def work(written_to: Path) -> None:
 
     settings = Settings.load()
     logs.set_up(settings.log_level, settings.log_format)
-    numbers = NumbersFile.load(settings.numbers_file, environ=environment.read())
+    numbers = NumbersFile.load(settings.numbers_file)
     host.freeze()
     host.allow_sockets()
     uvloop.run(_probed(settings, numbers, written_to))

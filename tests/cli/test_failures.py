@@ -220,12 +220,12 @@ SETTINGS = [
 
 @pytest.mark.parametrize("found", SETTINGS, ids=named)
 def test_wrong_settings_end_with_1(commands: Commands, monkeypatch: pytest.MonkeyPatch, found: Case) -> None:
-    monkeypatch.setenv("DISPATCHER_ROOM", "many")
+    monkeypatch.setenv("DISPATCHER_IN_FLIGHT_PER_NUMBER", "many")
     monkeypatch.setenv("DISPATCHER_CEL", "eu")
-    assert failed(commands, found._replace(error="DISPATCHER_ROOM: 'many' is wrong"), 1) == {
+    assert failed(commands, found._replace(error="DISPATCHER_IN_FLIGHT_PER_NUMBER: 'many' is wrong"), 1) == {
         "ended": "settings",
-        "error": "DISPATCHER_ROOM: 'many' is wrong; give a whole number from 1 to 100000\n"
-        "DISPATCHER_CEL: no such setting; did you mean DISPATCHER_CELL?",
+        "error": "DISPATCHER_IN_FLIGHT_PER_NUMBER: 'many' is wrong; give a whole number from 1 to 100000\n"
+        "DISPATCHER_CEL: unknown; did you mean DISPATCHER_CELL?",
         "field": "",
         "key": None,
     }

@@ -1,16 +1,17 @@
 """Reads what is in deploy/, and says what its texts mean: durations, sizes, Kubernetes' injected variables."""
 
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import yaml
 
-from dispatcher.environment import PREFIX
-from dispatcher.settings import Settings
+from dispatcher.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -57,6 +58,12 @@ def of_kind(kind: str, among: Iterable[Manifest]) -> dict[str, Manifest]:
 def env_file(path: Path) -> dict[str, str]:
     lines = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
     return dict(line.split("=", 1) for line in lines)
+
+
+def settings(given: Mapping[str, str]) -> Settings:
+    """The settings of a process with these variables."""
+    with mock.patch.dict(os.environ, given):
+        return Settings()
 
 
 def seconds(text: str) -> float:

@@ -16,9 +16,8 @@ from dispatcher.api.app import HEALTH, STOP_LIMIT_S, WEBHOOKS
 from dispatcher.api.bodies import BODY_BYTES_MAX
 from dispatcher.lanes import fitness
 from dispatcher.lanes.line import Line
-from dispatcher.numbersfile import NumbersFile
-from dispatcher.settings import Settings
-from tests.deploy.papers import DEPLOY, HIDDEN, KNOWN, ROOT, SECRETS, compose, env_file, seconds, size
+from dispatcher.settings import NumbersFile
+from tests.deploy.papers import DEPLOY, HIDDEN, KNOWN, ROOT, SECRETS, compose, env_file, seconds, settings, size
 from tests.servers import OwnServer
 
 FILE = DEPLOY / "compose.yaml"
@@ -93,9 +92,9 @@ def test_its_settings_exist_and_are_in_order(name: str, prepared: Path) -> None:
     assert set(given) <= KNOWN
     if name == "api":
         (prepared / "secrets" / "app-secrets").write_text("an-app-secret")
-    settings = Settings.load(within(prepared, given), env_file=None)
-    assert settings.redis_address == "redis://redis:6379/0"
-    assert settings.metrics_port == 9464
+    found = settings(within(prepared, given))
+    assert found.redis_address == "redis://redis:6379/0"
+    assert found.metrics_port == 9464
 
 
 def test_all_processes_of_the_cell_agree() -> None:
@@ -157,8 +156,8 @@ def test_the_numbers_file_finds_its_token(prepared: Path) -> None:
 
 
 def test_nothing_is_killed_before_it_has_ended(prepared: Path) -> None:
-    settings = Settings.load(within(prepared, environment("worker")), env_file=None)
-    assert seconds(SERVICES["worker"]["stop_grace_period"]) > settings.stop_limit_s
+    limit_s = settings(within(prepared, environment("worker"))).stop_limit_s
+    assert seconds(SERVICES["worker"]["stop_grace_period"]) > limit_s
     assert seconds(SERVICES["api"]["stop_grace_period"]) > STOP_LIMIT_S
 
 

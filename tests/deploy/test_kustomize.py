@@ -11,9 +11,7 @@ import pytest
 import yaml
 
 from dispatcher.api.app import HEALTH, STOP_LIMIT_S, WEBHOOKS
-from dispatcher.environment import PREFIX
-from dispatcher.numbersfile import NumbersFile
-from dispatcher.settings import Settings
+from dispatcher.settings import PREFIX, NumbersFile
 from tests.deploy.papers import (
     BASE,
     DEPLOY,
@@ -29,6 +27,7 @@ from tests.deploy.papers import (
     manifests,
     of_kind,
     ports_of,
+    settings,
     workloads,
 )
 
@@ -146,7 +145,7 @@ def test_tokens_are_looked_for_where_they_are(folder: Path, tmp_path: Path) -> N
 def test_a_worker_is_not_killed_before_it_has_ended() -> None:
     pod = PODS["whatsapp-worker"]
     given = {name: value for name, value in pod.environment.items() if name != f"{PREFIX}REDIS_URL_FILE"}
-    assert pod.pod["terminationGracePeriodSeconds"] > Settings.load(given, env_file=None).stop_limit_s
+    assert pod.pod["terminationGracePeriodSeconds"] > settings(given).stop_limit_s
 
 
 def test_the_api_goes_on_until_nothing_is_sent_to_it_and_is_not_killed_before_it_has_ended() -> None:
@@ -255,9 +254,9 @@ def test_what_is_rendered_fits_together(folder: Path, tmp_path: Path) -> None:
         assert pod["enableServiceLinks"] is False
     assert "whatsapp-numbers" in configs
     assert {one["metadata"].get("namespace") for one in found} == ({"whatsapp"} if folder == OVERLAY else {None})
-    (settings,) = (config["data"] for name, config in configs.items() if name.startswith("whatsapp-settings-"))
-    assert set(settings) == set(env_file(BASE / "settings.env"))
-    settings.pop(f"{PREFIX}REDIS_URL_FILE")
-    limit_s = Settings.load(settings, env_file=None).stop_limit_s
+    (given,) = (config["data"] for name, config in configs.items() if name.startswith("whatsapp-settings-"))
+    assert set(given) == set(env_file(BASE / "settings.env"))
+    given.pop(f"{PREFIX}REDIS_URL_FILE")
+    limit_s = settings(given).stop_limit_s
     assert pods["whatsapp-worker"]["terminationGracePeriodSeconds"] > limit_s
     assert tuple(configs["whatsapp-numbers"]["data"]) == ("numbers.toml",)

@@ -17,8 +17,8 @@ from redis.asyncio import Redis
 
 from dispatcher import Dispatcher
 from dispatcher.embedded import Server
-from dispatcher.environment import PREFIX
 from dispatcher.errors import UnknownNumber
+from dispatcher.settings import PREFIX
 from dispatcher.simulator import Simulator
 from tests.cell import OTP, TOKEN, eventually, write_numbers
 from tests.deploy.conftest import Image

@@ -1,21 +1,26 @@
 """Settings: read from the environment over `.env`, judged all at once."""
 
+import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
 from dispatcher.errors import SettingsError
 from dispatcher.priority import Priority
-from dispatcher.settings import LaneTimes, Settings
+from dispatcher.settings import Settings
 
 DOCS = Path(__file__).parents[2] / "docs" / "settings.md"
 
 
 def load(**given: str) -> Settings:
-    return Settings.load({f"DISPATCHER_{name}": value for name, value in given.items()}, None)
+    with mock.patch.dict(os.environ, {f"DISPATCHER_{name}": value for name, value in given.items()}):
+        return Settings.load()
 
 
 def problems(**given: str) -> tuple[str, ...]:
@@ -25,35 +30,62 @@ def problems(**given: str) -> tuple[str, ...]:
 
 
 def test_nothing_given_is_enough() -> None:
-    assert Settings.load({}, None) == Settings()
+    assert load() == Settings()
 
 
-def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
-    file = tmp_path / ".env"
-    file.write_text("DISPATCHER_CELL=file\nDISPATCHER_ROOM=7\nWHATSAPP_TOKEN=x\n")
-    settings = Settings.load({"DISPATCHER_CELL": "environment"}, file)
-    assert (settings.cell, settings.room) == ("environment", 7)
-
-
-def test_the_process_environment_and_dotenv_are_read_by_default(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+@pytest.fixture
+def dotenv(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A `.env` yet to be written, in the working directory."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DISPATCHER_CELL", "eu")
-    (tmp_path / ".env").write_text("DISPATCHER_ROOM=7\n")
-    assert Settings.load() == Settings(cell="eu", room=7)
+    return tmp_path / ".env"
 
 
-def test_an_unreadable_dotenv_is_named(tmp_path: Path) -> None:
-    file = tmp_path / ".env"
-    file.write_bytes(b"DISPATCHER_CELL=\xff\n")
+def test_the_environment_wins_over_dotenv(dotenv: Path) -> None:
+    dotenv.write_text(
+        "DISPATCHER_CELL=file\nDISPATCHER_IN_FLIGHT_PER_NUMBER=7\nDISPATCHER_APP_SECRETS=\nWHATSAPP_TOKEN=x\n"
+    )
+    assert load(CELL="environment") == Settings(cell="environment", in_flight_per_number=7)
+
+
+def test_an_empty_variable_leaves_it_to_dotenv(dotenv: Path) -> None:
+    dotenv.write_text("DISPATCHER_CELL=eu\nDISPATCHER_METRICS_PORT=9000\n")
+    assert load(CELL="", METRICS_PORT="tcp://10.0.0.2:9464") == Settings(cell="eu", metrics_port=9000)
+
+
+def test_code_wins_over_the_environment_and_reads_no_dotenv(dotenv: Path) -> None:
+    dotenv.write_text("DISPATCHER_CELL=file\n")
+    with mock.patch.dict(os.environ, {"DISPATCHER_API_PORT": "1", "DISPATCHER_API_HOST": "::1"}):
+        settings = Settings(api_port=2)
+    assert (settings.cell, settings.api_port, settings.api_host) == ("main", 2, "::1")
+
+
+def test_dotenv_expands_variables(dotenv: Path) -> None:
+    """As python-dotenv does: only ${NAME}, within quotes too."""
+    dotenv.write_text("CELL=eu\nDISPATCHER_CELL=${CELL}-1\nDISPATCHER_APP_SECRETS='$CELL,${CELL}'\n")
+    settings = load()
+    assert (settings.cell, settings.app_secrets) == ("eu-1", (SecretStr("$CELL"), SecretStr("eu")))
+
+
+def test_what_is_wrong_in_dotenv_is_said_with_the_rest(dotenv: Path) -> None:
+    dotenv.write_text("DISPATCHER_CEL=eu\nDISPATCHER_API_PORT=http\nDISPATCHER_LOG_FORMAT\n")
+    assert problems(CELL="?") == (
+        "DISPATCHER_CELL: '?' is wrong; give 1 to 32 of a-z, 0-9 and -",
+        "DISPATCHER_API_PORT: 'http' is wrong; give a port from 1 to 65535, or 0 for a free one",
+        "DISPATCHER_LOG_FORMAT: missing; give json or console",
+        "DISPATCHER_CEL: unknown; did you mean DISPATCHER_CELL?",
+    )
+
+
+def test_an_unreadable_dotenv_is_named(dotenv: Path) -> None:
+    dotenv.write_bytes(b"DISPATCHER_CELL=\xff\n")
     with pytest.raises(SettingsError) as raised:
-        Settings.load({}, file)
-    assert str(raised.value) == f"{file} cannot be read: it is not UTF-8 text"
+        load()
+    assert str(raised.value) == ".env cannot be read: it is not UTF-8 text"
+    assert raised.value.__cause__ is None  # a UnicodeDecodeError has the whole file with it
 
 
 def test_an_empty_value_counts_as_not_given() -> None:
-    assert load(CELL="", ROOM="") == Settings()
+    assert load(CELL="", IN_FLIGHT_PER_NUMBER="", APP_SECRETS="", REDIS_URL_FILE="") == Settings()
 
 
 def test_settings_do_not_change() -> None:
@@ -69,7 +101,7 @@ def test_everything_wrong_is_said_at_once() -> None:
         GRAPH_VERSION="25",
         HTTP_TIMEOUT_S="nan",
         CLAIM_TO_POST_S="0.1",
-        ROOM="2.5",
+        IN_FLIGHT_PER_NUMBER="2.5",
         METRICS_PORT="65536",
         LOG_LEVEL="chatty",
         LOG_FORMAT="xml",
@@ -83,38 +115,46 @@ def test_everything_wrong_is_said_at_once() -> None:
         "DISPATCHER_GRAPH_VERSION: '25' is wrong; give a version such as v25.0",
         "DISPATCHER_HTTP_TIMEOUT_S: 'nan' is wrong; give seconds from 0.1 to 300",
         "DISPATCHER_CLAIM_TO_POST_S: '0.1' is wrong; give seconds from 0.2 to 60",
-        "DISPATCHER_ROOM: '2.5' is wrong; give a whole number from 1 to 100000",
+        "DISPATCHER_IN_FLIGHT_PER_NUMBER: '2.5' is wrong; give a whole number from 1 to 100000",
         "DISPATCHER_EVENTS_KEPT_S: 'forever' is wrong; give seconds from 60 to 2592000",
         "DISPATCHER_METRICS_PORT: '65536' is wrong; give a port from 1 to 65535, or 0 for no metrics",
-        "DISPATCHER_LOG_LEVEL: 'chatty' is wrong; give DEBUG, INFO, WARNING or ERROR",
+        "DISPATCHER_LOG_LEVEL: 'CHATTY' is wrong; give DEBUG, INFO, WARNING or ERROR",
         "DISPATCHER_LOG_FORMAT: 'xml' is wrong; give json or console",
-        "DISPATCHER_CEL: no such setting; did you mean DISPATCHER_CELL?",
-        "DISPATCHER_QWERTZ: no such setting",
+        "DISPATCHER_CEL: unknown; did you mean DISPATCHER_CELL?",
+        "DISPATCHER_QWERTZ: unknown",
     )
 
 
 def test_rules_between_settings_are_judged_with_the_rest() -> None:
-    assert problems(NUMBER_LEASE_S="8", REDIS_TIMEOUT_S="7", CELL="?") == (
+    assert problems(NUMBER_LEASE_S="5", REDIS_TIMEOUT_S="3", CELL="?") == (
         "DISPATCHER_CELL: '?' is wrong; give 1 to 32 of a-z, 0-9 and -",
-        "DISPATCHER_NUMBER_LEASE_S: 8 and DISPATCHER_TAKE_INTERVAL_S: 0.01 together are more than 8; give 7.99 or less",
-        "DISPATCHER_REDIS_TIMEOUT_S: 7 is more than half of DISPATCHER_NUMBER_LEASE_S: 8; give 4 or less",
-        "DISPATCHER_MESSAGE_LEASE_MARGIN_S: 6 is less than DISPATCHER_REDIS_TIMEOUT_S: 7, "
-        "so a worker could settle too late; give 7 or more",
+        "DISPATCHER_REDIS_TIMEOUT_S: 3 is more than half of DISPATCHER_NUMBER_LEASE_S: 5; give 2.5 or less",
     )
+    assert problems(MESSAGE_LEASE_MARGIN_S="1.5", CELL="?") == (
+        "DISPATCHER_CELL: '?' is wrong; give 1 to 32 of a-z, 0-9 and -",
+        "DISPATCHER_MESSAGE_LEASE_MARGIN_S: 1.5 is less than DISPATCHER_REDIS_TIMEOUT_S: 2; give 2 or more",
+    )
+
+
+def test_a_number_is_taken_over_in_8_seconds_at_the_latest() -> None:
+    limits = [
+        Settings.model_json_schema()["properties"][name]["maximum"] for name in ("number_lease_s", "take_interval_s")
+    ]
+    assert sum(limits) == 8
 
 
 def test_a_rule_is_not_judged_on_a_value_that_is_wrong_itself() -> None:
     assert problems(NUMBER_LEASE_S="0.1", REDIS_TIMEOUT_S="7", MESSAGE_LEASE_MARGIN_S="7") == (
-        "DISPATCHER_NUMBER_LEASE_S: '0.1' is wrong; give seconds from 0.15 to 8",
+        "DISPATCHER_NUMBER_LEASE_S: '0.1' is wrong; give seconds from 0.15 to 7",
     )
 
 
 def test_leases_can_be_short() -> None:
     settings = load(NUMBER_LEASE_S="0.5", REDIS_TIMEOUT_S="0.25", MESSAGE_LEASE_MARGIN_S="0.25", HTTP_TIMEOUT_S="0.5")
-    assert settings.lane(Priority.BULK).message_lease_s == 1.75
+    assert settings.message_lease_s(Priority.BULK) == 1.75
 
 
-@pytest.mark.parametrize("given", [{"cell": "?"}, {"number_lease_s": 8}, {"cel": "main"}])
+@pytest.mark.parametrize("given", [{"cell": "?"}, {"redis_timeout_s": 3}, {"cel": "main"}])
 def test_settings_made_in_code_obey_the_same_rules(given: dict[str, Any]) -> None:
     with pytest.raises(SettingsError):
         Settings(**given)
@@ -122,8 +162,8 @@ def test_settings_made_in_code_obey_the_same_rules(given: dict[str, Any]) -> Non
 
 def test_names_that_are_arguments_of_the_library_are_unknown_like_others() -> None:
     assert problems(_ENV_FILE="/etc/passwd", MODEL_CONFIG="1") == (
-        "DISPATCHER__ENV_FILE: no such setting",
-        "DISPATCHER_MODEL_CONFIG: no such setting",
+        "DISPATCHER__ENV_FILE: unknown",
+        "DISPATCHER_MODEL_CONFIG: unknown",
     )
 
 
@@ -148,9 +188,9 @@ def test_what_kubernetes_injects_is_ignored() -> None:
 
 def test_what_only_looks_injected_is_refused() -> None:
     assert problems(PORT="9464", REDIS_PORT="6379", HOST="h") == (
-        "DISPATCHER_HOST: no such setting; did you mean DISPATCHER_API_HOST?",
-        "DISPATCHER_PORT: no such setting; did you mean DISPATCHER_API_PORT?",
-        "DISPATCHER_REDIS_PORT: no such setting; did you mean DISPATCHER_REDIS_URL?",
+        "DISPATCHER_HOST: unknown; did you mean DISPATCHER_API_HOST?",
+        "DISPATCHER_PORT: unknown; did you mean DISPATCHER_API_PORT?",
+        "DISPATCHER_REDIS_PORT: unknown; did you mean DISPATCHER_REDIS_URL?",
     )
 
 
@@ -187,19 +227,19 @@ def test_the_url_of_redis_may_come_from_a_file(tmp_path: Path) -> None:
 def test_a_bad_file_with_the_url_of_redis_is_named(tmp_path: Path) -> None:
     file = tmp_path / "url"
     assert problems(REDIS_URL_FILE=str(file)) == (
-        f"DISPATCHER_REDIS_URL_FILE: '{file}' cannot be read (No such file or directory); give the path of a file",
+        f"DISPATCHER_REDIS_URL: DISPATCHER_REDIS_URL_FILE '{file}' cannot be read (No such file or directory); give the path of a file",
     )
     file.write_bytes(b"\xff")
     assert problems(REDIS_URL_FILE=str(file)) == (
-        f"DISPATCHER_REDIS_URL_FILE: '{file}' cannot be read (it is not text); give the path of a file",
+        f"DISPATCHER_REDIS_URL: DISPATCHER_REDIS_URL_FILE '{file}' cannot be read (it is not UTF-8 text); give the path of a file",
     )
     file.write_text("wall-paper")
     assert problems(REDIS_URL_FILE=str(file)) == (
-        f"DISPATCHER_REDIS_URL_FILE: what '{file}' holds (not shown) is wrong; "
+        f"DISPATCHER_REDIS_URL: DISPATCHER_REDIS_URL_FILE '{file}' holds what is wrong (not shown); "
         "put a URL such as redis://:password@host:6379/0 there",
     )
     assert problems(REDIS_URL_FILE=str(file), REDIS_URL="redis://host", CELL="?") == (
-        "DISPATCHER_REDIS_URL and DISPATCHER_REDIS_URL_FILE are both given; give one of them",
+        "DISPATCHER_REDIS_URL: DISPATCHER_REDIS_URL_FILE is given as well; give one of them",
         "DISPATCHER_CELL: '?' is wrong; give 1 to 32 of a-z, 0-9 and -",
     )
 
@@ -230,7 +270,7 @@ def test_wrong_secrets_and_urls_are_not_repeated(tmp_path: Path) -> None:
         API_PORT="80000",
         API_HOST="a b",
     ) == (
-        f"DISPATCHER_APP_SECRETS_FILE: what '{file}' holds (not shown) is wrong; "
+        f"DISPATCHER_APP_SECRETS: DISPATCHER_APP_SECRETS_FILE '{file}' holds what is wrong (not shown); "
         "put secrets, separated by commas there",
         "DISPATCHER_WEBHOOK_VERIFY_TOKEN: what was given (not shown) is wrong; give a text without white space",
         "DISPATCHER_WEBHOOK_FORWARD_URLS: what was given (not shown) is wrong; "
@@ -251,17 +291,14 @@ def test_the_url_of_graph_loses_its_last_slash() -> None:
 
 
 def test_small_letters_will_do_for_names_and_levels() -> None:
-    assert Settings.load({"dispatcher_log_level": "debug"}, None) == Settings(log_level="DEBUG")
+    with mock.patch.dict(os.environ, {"dispatcher_log_level": "debug"}):
+        assert Settings().log_level == "DEBUG"
 
 
 def test_times_of_lanes_follow_from_the_settings() -> None:
     settings = Settings()
-    patient = LaneTimes(http_timeout_s=15, message_lease_s=22, uncertain_window_s=60)
-    assert {lane: settings.lane(lane) for lane in Priority} == {
-        Priority.URGENT: LaneTimes(http_timeout_s=6, message_lease_s=13, uncertain_window_s=10),
-        Priority.NORMAL: patient,
-        Priority.BULK: patient,
-    }
+    assert [settings.post_limit_s(priority) for priority in Priority] == [6, 15, 15]
+    assert [settings.message_lease_s(priority) for priority in Priority] == [13, 22, 22]
     assert settings.stop_limit_s == 20
 
 
@@ -272,7 +309,7 @@ def test_errors_survive_the_way_between_processes() -> None:
 
 def test_the_documentation_lists_every_setting_as_it_is() -> None:
     lines = [line for line in DOCS.read_text().splitlines() if line.startswith("| `") and line.count("|") == 6]
-    assert lines == [documented(name) for name in Settings.model_fields]
+    assert sorted(lines) == sorted(documented(name) for name in Settings.model_fields)
 
 
 def documented(name: str) -> str:
@@ -282,3 +319,9 @@ def documented(name: str) -> str:
     unit = " s" if name.endswith("_s") else ""
     assert isinstance(field.json_schema_extra, dict)
     return f"| `{name.upper()}` |{shown or ' '} |{unit or ' '} | {field.description} | {field.json_schema_extra['right']} |"
+
+
+def test_a_producer_imports_no_settings() -> None:
+    script = "import sys, dispatcher; print(*(name for name in sys.modules if 'settings' in name or 'dotenv' in name))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from dispatcher.errors import SettingsError
-from dispatcher.numbersfile import NumbersFile
 from dispatcher.roster import Changes, Roster
+from dispatcher.settings import NumbersFile
 from tests.cell import NAMES, OTP, SHOP, write_numbers
 
 
