@@ -7,6 +7,7 @@ comes in there tells one that has said `ready` to begin.
 import os
 import sys
 import threading
+from pathlib import Path
 
 
 def _end_with_parent(told: threading.Event) -> None:
@@ -23,6 +24,12 @@ def _worker() -> None:
     process.work(Settings.load())
 
 
+def _probed(written_to: str) -> None:
+    from tests.bench import reload
+
+    reload.work(Path(written_to))
+
+
 def _simulator(arguments: list[str]) -> None:
     """Be `dispatcher simulator`."""
     from dispatcher.cli import main
@@ -37,6 +44,8 @@ def main() -> None:
     what, *arguments = sys.argv[1:]
     if what == "worker":
         _worker()
+    elif what == "probed":
+        _probed(*arguments)
     elif what == "simulator":
         _simulator(arguments)
     elif what == "sink":

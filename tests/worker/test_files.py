@@ -159,6 +159,21 @@ async def test_a_token_file_that_cannot_be_read_for_now_holds_up_nothing(cell: C
     assert cell.token_file.read_text() == "EAAGnew"
 
 
+async def test_a_worker_that_is_stopped_does_not_wait_for_a_file(cell: Cell) -> None:
+    app = await cell.work()
+    await has_published(cell, app)
+    slow = Slow(cell.token_file)
+
+    async def is_being_read() -> bool:
+        return slow.is_being_read()
+
+    try:
+        await eventually(is_being_read)
+        await cell.end(app)
+    finally:
+        slow.end(TOKEN)
+
+
 async def test_what_is_published_leaves_the_loop_to_others_after_each_part(cell: Cell) -> None:
     line = Line(cell.redis)
     registry = Registry(line, Keys(cell.settings.cell))
