@@ -140,7 +140,7 @@ end
 for number, seen in pairs(witnesses) do
   local name = prefix .. 'witness:' .. number
   for template, claimed in pairs(seen) do
-    if claimed > num(try('HGET', name, template), 0) then redis.pcall('HSET', name, template, int(claimed)) end
+    if claimed > num(try('HGET', name, template), 0) then try('HSET', name, template, int(claimed)) end
   end
   redis.call('PEXPIRE', name, WITNESS_KEPT)
 end

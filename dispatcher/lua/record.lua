@@ -48,10 +48,23 @@ local function whole(value)
   return number and int(number)
 end
 
--- A reply, or nil where the key is not what it should be: a repair by hand may have left anything.
+-- Whether a reply is an error about the data: the key is not what it should be, as a repair by hand may have left
+-- anything. An error about anything else (a slot that moves, a full or read-only server, a right that is missing) says
+-- nothing about the data and is raised: to whoever asked, Redis is away.
+local ABOUT_DATA = {'^WRONGTYPE', 'value is not', 'would overflow', 'no such key'}
+
+local function is_wrong(reply)
+  if type(reply) ~= 'table' or not reply.err then return false end
+  for _, pattern in ipairs(ABOUT_DATA) do
+    if find(reply.err, pattern) then return true end
+  end
+  error(reply.err, 0)
+end
+
+-- A reply, or nil where the key is not what it should be. Scripts use this, not redis.pcall.
 local function try(...)
   local reply = redis.pcall(...)
-  if type(reply) == 'table' and reply.err then return nil end
+  if is_wrong(reply) then return nil end
   return reply
 end
 
@@ -97,9 +110,9 @@ end
 -- The record of a key: a table, or nil where there is none. `live` tells a hash from a packed string; `broken` is a
 -- record that cannot be used.
 local function read(prefix, key)
-  local values = redis.pcall('HGETALL', prefix .. 'msg:' .. key) -- half the price of naming its fields
-  if values.err then
-    local text = redis.pcall('GET', prefix .. 'msg:' .. key)
+  local values = try('HGETALL', prefix .. 'msg:' .. key) -- half the price of naming its fields
+  if not values then
+    local text = try('GET', prefix .. 'msg:' .. key)
     local message = type(text) == 'string' and unpacked(text) or {}
     message.live, message.broken = false, not SETTLED[message.state]
     return message
@@ -151,7 +164,7 @@ local function tell(prefix, kind, key, message, now, terms, pricing)
     'attempt', message.attempts or '0', 'cause', message.cause or '', 'error', message.error or ''}
   if message.extra then
     entry[#entry + 1] = 'extra'
-    local extra = redis.pcall('GET', prefix .. 'extra:' .. key)
+    local extra = try('GET', prefix .. 'extra:' .. key)
     entry[#entry + 1] = type(extra) == 'string' and extra or ''
   end
   if pricing and pricing ~= '' then
@@ -168,9 +181,9 @@ local CAMPAIGN_KEPT = 30 * 86400 * 1000 -- ms that counts stay after that
 local function tally(prefix, campaign, state, by, now)
   if not campaign or campaign == '' then return end
   local name = prefix .. 'campaign:' .. campaign
-  local count = redis.pcall('HINCRBY', name, state, by)
-  if type(count) ~= 'number' or count ~= 1 and count % 16 ~= 0 then return end
-  redis.pcall('ZADD', prefix .. 'campaigns', int(now), campaign)
+  local count = try('HINCRBY', name, state, by)
+  if not count or count ~= 1 and count % 16 ~= 0 then return end
+  try('ZADD', prefix .. 'campaigns', int(now), campaign)
   redis.call('PEXPIRE', name, CAMPAIGN_KEPT)
 end
 
@@ -257,7 +270,7 @@ end
 
 -- R1: makes the number due at `at`, unless an owner is alive, who will look within 50 ms.
 local function wake(prefix, number, at, now)
-  if type(redis.pcall('HGET', prefix .. 'gate:' .. number, 'owner')) == 'string' then
+  if try('HGET', prefix .. 'gate:' .. number, 'owner') then
     local lease = redis.call('ZSCORE', prefix .. 'due', number)
     if lease and tonumber(lease) > now then return end
   end
@@ -277,8 +290,12 @@ end
 
 -- Fields of a number's gate. What is no hash there is nothing of ours and goes, or it would block the number for good.
 local function gate_fields(key, ...)
-  local values = redis.pcall('HMGET', key, ...)
-  if not values.err then return values end
+  local values = try('HMGET', key, ...)
+  if values then return values end
   redis.call('DEL', key)
   return {}
 end
+
+-- While a slot of a cluster moves key by key, a script would find some of its keys here and others not, and break off
+-- half way: it must not begin. A key that is never there tells, since whoever asks for one that is missing is sent on.
+redis.call('EXISTS', KEYS[1]:match('^[^}]*}') .. ':never')
