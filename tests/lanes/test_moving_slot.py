@@ -272,8 +272,9 @@ async def ask_everything(cell: Cell, books: Books, turn: int) -> set[str]:
     for name, step in steps(cell, books, turn).items():
         try:
             await step()
-        except errors.QueueUnavailable as exc:
-            assert type(exc) is errors.QueueUnavailable, f"{name}: {exc}"
+        except errors.QueueBroken as exc:
+            raise AssertionError(f"{name}: {exc}") from exc
+        except errors.QueueUnavailable:
             away.add(name)
     return away
 
