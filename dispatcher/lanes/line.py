@@ -14,6 +14,7 @@ import redis.asyncio as aioredis
 from redis import exceptions
 
 from dispatcher import errors
+from dispatcher.lanes.connection import UnknownSchemaError
 from dispatcher.lanes.script import Script
 
 # Both are `str` or `bytes` on the way out; numbers are written by whoever knows their unit.
@@ -52,6 +53,8 @@ class _Call:
 def translate(exc: Exception) -> errors.QueueUnavailable:
     """Say in our words what Redis or the way to it answered; a full server says so in two ways."""
     text = str(exc)
+    if isinstance(exc, UnknownSchemaError):
+        return errors.UnknownSchema(text)
     if isinstance(exc, exceptions.OutOfMemoryError) or "OOM command not allowed" in text:
         return errors.QueueFull("Redis is full: it takes nothing new until something is settled or maxmemory is raised")
     if isinstance(exc, exceptions.ResponseError):

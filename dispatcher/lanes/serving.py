@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Self
 
-from dispatcher.lanes.keys import Keys
+from dispatcher.lanes.keys import SCHEMA, Keys
 from dispatcher.lanes.line import Argument, Line
 from dispatcher.lanes.script import script
 from dispatcher.lanes.terms import Terms
@@ -196,8 +196,8 @@ class Serving:
 
     async def _tend(self, process: str) -> list[int]:
         names = ("sending", "uncertain", "expiry", "processes")
-        keys = (*(self._keys(name) for name in names), self._keys.serves(process))
-        args = (self._keys.prefix, self._terms, process, PROCESS_ALIVE_S * 1000, TENDED_A_CALL, LAPSES)
+        keys = (*(self._keys(name) for name in names), self._keys.serves(process), self._keys("schema"))
+        args = (self._keys.prefix, self._terms, process, PROCESS_ALIVE_S * 1000, TENDED_A_CALL, LAPSES, SCHEMA)
         return list(await self._line.call(script("tend"), keys, args))
 
     async def _decide(self) -> list[int]:

@@ -5,8 +5,9 @@
 -- the same name: one character that says its form, then the values of PACKED between tabs. Times are µs of this server's
 -- clock.
 --
--- Two releases may serve one cell side by side, so fields are only ever appended, and with PACKED the form is raised. What a release does not know of it keeps: fields of a hash by their names, which `rest` holds
--- in a packed record, and values behind the last of PACKED as the `tail`, which begins with its place.
+-- Two releases may serve one cell side by side. So fields are only ever appended, and whoever appends to PACKED raises
+-- FORM; and a release keeps what it does not know: the fields of a hash under their names, which a packed record holds in
+-- `rest`, and the values behind the last of PACKED as the `tail`, which begins with the place of its first.
 local FORM = '1'
 local PACKED = {'state', 'fingerprint', 'cause', 'number', 'to', 'priority', 'template', 'category', 'campaign',
   'claim', 'attempts', 'enqueued', 'due', 'claimed', 'settled', 'wamid', 'error', 'extra', 'receipts', 'expires',
@@ -328,6 +329,12 @@ local function lose(prefix, key, message, now, terms)
   end
   message.cause = 'lost'
   settle(prefix, key, message, 'dead', now, terms)
+end
+
+-- Writes down the schema of the cell's data, where nobody has or an earlier release did; see lanes/keys.py.
+local function keep_schema(key, schema)
+  local found = tonumber((try('GET', key) or ''):match('^%d+$'))
+  if not found or found < schema + 0 then redis.call('SET', key, schema) end
 end
 
 -- Back into its lane, due at `due`.

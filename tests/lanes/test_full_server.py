@@ -8,6 +8,7 @@ from redis import exceptions
 
 from dispatcher import Dispatcher, errors
 from dispatcher.lanes.connection import connect
+from dispatcher.lanes.keys import Keys
 from dispatcher.lanes.registry import Registered
 from dispatcher.message import Priority
 from dispatcher.webhooks.updates import Inbound, Notice, Preference, Unreadable
@@ -19,7 +20,7 @@ from tests.servers import OwnServer, old_server_path
 async def cell(request: pytest.FixtureRequest, own_server: OwnServer) -> AsyncIterator[Cell]:
     """A cell on a server of the test's own, with messages in all states and not full yet."""
     server = own_server(old_server_path() if request.param == "redis-6.2" else None)
-    redis = connect(server.url, timeout_s=5)
+    redis = connect(server.url, Keys(), timeout_s=5)
     cell = Cell(redis)
     cell.url = server.url
     await cell.registry.publish([Registered(NUMBER, "otp-us", 80, WABA)])

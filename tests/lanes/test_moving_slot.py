@@ -15,6 +15,7 @@ from dispatcher.lanes.campaigns import Campaigns
 from dispatcher.lanes.chores import Chores
 from dispatcher.lanes.connection import connect
 from dispatcher.lanes.inbox import Forwards, Inbox
+from dispatcher.lanes.keys import Keys
 from dispatcher.lanes.lags import Lags
 from dispatcher.lanes.overview import Overlook
 from dispatcher.lanes.registry import Registered
@@ -53,7 +54,7 @@ class Node:
 
     @asynccontextmanager
     async def cell(self) -> AsyncIterator[Cell]:
-        redis = connect(self.server.url, timeout_s=5)
+        redis = connect(self.server.url, Keys(), timeout_s=5)
         cell = Cell(redis)
         try:
             yield cell
