@@ -57,7 +57,7 @@ def ask(work: Callable[[Session], Coroutine[Any, Any, _Answer]], *, publish: boo
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Redis's trouble for people: what it is and what to do, the exit code, and a word: full, schema, broken or away."""
+    """Redis's trouble for people: what it is and what to do, the exit code, and a word (full, schema, broken, away)."""
 
     text: str
     code: int

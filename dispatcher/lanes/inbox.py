@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from dispatcher.lanes.keys import SCHEMA, Keys
 from dispatcher.lanes.line import Argument, Line
 from dispatcher.lanes.script import script
-from dispatcher.lanes.serving import US
-
-UNSEEN_MOST_S = 5.0
-"""Seconds without a beat after which nobody knows whether the door was there."""
+from dispatcher.lanes.serving import DOOR_SILENT_S, US
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +79,7 @@ class Inbox:
         """Say that the door is there, and which gaps are not known yet; ask what waits. The last one says goodbye."""
         missed = self._missed
         keys = [self._door, self._doors, self._schema, self._webhooks, *self._forwards]
-        args = (round(UNSEEN_MOST_S * US), self._gap(), self._process, "0" if is_last else "1", SCHEMA)
+        args = (DOOR_SILENT_S * US, self._gap(), self._process, "0" if is_last else "1", SCHEMA)
         now, marked, *found = await self._line.call(script("beat"), keys, args)
         self._tell(missed)
         webhooks, *forwards = _waiting(int(now), found)

@@ -18,8 +18,9 @@ if ARGV[4] == '1' then
 else
   redis.call('ZREM', KEYS[2], ARGV[3])
 end
-if ARGV[2] == '1' or gone > 0 or now - seen > tonumber(ARGV[1]) then
-  redis.call('HSET', KEYS[1], 'gap', int(now))
+-- Where the clock stepped back, what was claimed before and after cannot be compared: a gap until it has caught up.
+if ARGV[2] == '1' or gone > 0 or now - seen > tonumber(ARGV[1]) or seen > now then
+  mark_gap(KEYS[1], math.max(now, seen))
   marked = 1
 end
 redis.call('HSET', KEYS[1], 'seen', int(now))

@@ -13,7 +13,7 @@ local PACKED = {'state', 'fingerprint', 'cause', 'number', 'to', 'priority', 'te
   'claim', 'attempts', 'enqueued', 'due', 'claimed', 'settled', 'wamid', 'error', 'extra', 'receipts', 'expires',
   'unproven', 'failed', 'others', 'rest'}
 -- what nobody needs once a message is settled
-local LIVE_ONLY = {'on_uncertain', 'lapses', 'parked', 'cancel', 'since'}
+local LIVE_ONLY = {'on_uncertain', 'lapses', 'parked', 'cancel', 'since', 'mark'}
 
 -- kept as µs since `enqueued`, which is half as long; `expires` in whole seconds
 local SINCE = {due = 1, claimed = 1, settled = 1, expires = 1000000}
@@ -329,6 +329,11 @@ local function lose(prefix, key, message, now, terms)
   end
   message.cause = 'lost'
   settle(prefix, key, message, 'dead', now, terms)
+end
+
+-- The webhook door may have missed something, last at `at`. What is known of gaps never moves back, whatever the clock does.
+local function mark_gap(door, at)
+  redis.call('HSET', door, 'gap', int(math.max(at, num(try('HGET', door, 'gap'), 0))))
 end
 
 -- Writes down the schema of the cell's data, where nobody has or an earlier release did; see lanes/keys.py.

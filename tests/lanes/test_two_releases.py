@@ -31,7 +31,7 @@ def later(made: Script) -> Script:
     changes = [
         ("local FORM = '1'", "local FORM = '2'"),
         ("'others', 'rest'}", "'others', 'rest', 'colour'}"),
-        ("'cancel', 'since'", "'mood', 'cancel', 'since'"),
+        ("'since', 'mark'}", "'since', 'mark', 'mood'}"),
     ]
     if made.name == "enqueue":
         fields = ", ".join(f"'{name}', '{value}'" for name, value in ADDED.items())
