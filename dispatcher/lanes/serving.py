@@ -19,9 +19,9 @@ SETTLED_A_CALL = 100
 EXAMINED_A_TAKE = 100
 TENDED_A_CALL = 200
 LAPSES = 3
-# Each process of the webhook door says twice a second that it is there. One that was silent for longer may have missed
-# what nobody knows of, so nothing is decided by absence meanwhile, and its next beat, or that of another, marks a gap. A
-# beat that is late on a busy machine does the same: that delays decisions, and proves nothing false.
+# Each process of the webhook door says twice a second that it is there. One that is silent for longer may miss what
+# nobody knows of: nothing is decided by absence meanwhile, and its next beat, or that of another, marks a gap. A beat
+# that is late on a busy machine does the same, which delays decisions and proves nothing false.
 DOOR_SILENT_S = 2
 
 

@@ -11,8 +11,10 @@ keep_schema(KEYS[3], ARGV[5])
 local now = clock()
 local seen = num(redis.call('HGET', KEYS[1], 'seen'), 0)
 local marked = 0
--- one that fell silent may have taken what it did with it, though another is there
+-- one that fell silent may have taken what it did with it, though another is there; one from before the clock stepped back
+-- says so again if it lives
 local gone = redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', int(now - ARGV[1]))
+  + redis.call('ZREMRANGEBYSCORE', KEYS[2], '(' .. int(now), '+inf')
 if ARGV[4] == '1' then
   redis.call('ZADD', KEYS[2], int(now), ARGV[3])
 else

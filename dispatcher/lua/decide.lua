@@ -2,7 +2,7 @@
 -- run by every process, once a second.
 --
 -- KEYS  1 uncertain  2 the webhook door  3 webhooks not worked off  4 templates held back  5 the door's processes
--- ARGV  1 prefix  2 terms (JSON, as for settle)  3 most messages a call  4 how long a process of the door may be silent (µs)
+-- ARGV  1 prefix  2 terms (JSON, as for settle)  3 most messages a call  4 how long a door may be silent (µs)
 -- Returns 1 if more is due now, then how many went back on evidence, went back without, were held, were cancelled, and
 --         how many wait for another look
 --

@@ -62,8 +62,10 @@ async def test_a_clock_that_stepped_back_is_a_gap_until_it_has_caught_up(redis: 
     await inbox.beat()
     ahead = str(await now_us(redis) + 3600 * US)
     await redis.hset(door, "seen", ahead)  # type: ignore[misc]
+    await redis.zadd(Keys()("doors"), {"door-1": ahead, "door-2": ahead})
     assert (await inbox.beat()).marked
     assert await redis.hget(door, "gap") == ahead.encode()  # type: ignore[misc]
+    assert await redis.zrange(Keys()("doors"), 0, -1) == [b"door-1"]
     assert not (await inbox.beat()).marked
 
 
