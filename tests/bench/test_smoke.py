@@ -106,7 +106,7 @@ async def test_a_message_that_comes_twice_spoils_a_run() -> None:
 
 async def test_a_fill_by_the_server_is_what_a_producer_would_have_queued() -> None:
     with Server() as server:
-        redis = connect(server.url, timeout_s=10)
+        redis = connect(server.url, Keys(), timeout_s=10)
         await Registry(Line(redis), Keys()).publish([Published(NUMBER, "bench", 80, WABA)])
         await fill(redis, 2)
         (filled, _), _ = await _waiting(redis)

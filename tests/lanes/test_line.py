@@ -13,6 +13,7 @@ from redis.exceptions import DataError
 from dispatcher import errors
 from dispatcher.embedded import Server
 from dispatcher.lanes.connection import connect
+from dispatcher.lanes.keys import Keys
 from dispatcher.lanes.line import Line
 from dispatcher.lanes.script import Script, script
 from tests.lanes.cell import NUMBER, Cell, keys_of, message
@@ -23,7 +24,7 @@ from tests.servers import OwnServer, old_server_path
 async def connected(server: Server, timeout_s: float = 2) -> AsyncIterator[tuple[Cell, list[float]]]:
     """A cell over a line as producers use it, and the round trips it took."""
     took: list[float] = []
-    redis = connect(server.url, timeout_s=timeout_s)
+    redis = connect(server.url, Keys(), timeout_s=timeout_s)
     cell = Cell(redis)
     cell.line._on_round_trip = took.append
     try:
