@@ -59,11 +59,12 @@ class Dispatcher:
         cls, redis_url: str, *, cell: str = "main", timeout_s: float = REDIS_TIMEOUT_S
     ) -> AsyncIterator[Self]:
         """Connect to the cell's Redis; a command that takes longer than `timeout_s` seconds is given up."""
+        keys = Keys(cell)
 
         def talk() -> Talk:
-            return Talk(connect(redis_url, timeout_s=timeout_s, connections=1), timeout_s)
+            return Talk(connect(redis_url, keys, timeout_s=timeout_s, connections=1), timeout_s)
 
-        redis = connect(redis_url, timeout_s=timeout_s)
+        redis = connect(redis_url, keys, timeout_s=timeout_s)
         line = Line(redis)
         try:
             yield cls(line, cell, talk)

@@ -3,22 +3,26 @@
 import asyncio
 import itertools
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from dispatcher import errors
 from dispatcher.flights import Flight, Flights
 from dispatcher.graph import Graph
-from dispatcher.lanes.serving import Asking, Batch, Serving
+from dispatcher.lanes.line import is_cancelled
+from dispatcher.lanes.serving import Asking, Batch, Claimed, Serving
 from dispatcher.pacer import Pacer
+from dispatcher.policy.backoff import retry_s
 from dispatcher.policy.gate import Bucket, Room, room
 from dispatcher.policy.judge import judge
-from dispatcher.policy.outcome import Close, Lost, Reply, Verdict, Why
+from dispatcher.policy.outcome import Close, Reply, Uncertain, Verdict, Why
+from dispatcher.priority import Priority
 from dispatcher.recovery import Recovery
 from dispatcher.roster import Roster
 from dispatcher.settings import Number
-from dispatcher.settlement import released, settlement
+from dispatcher.settlement import INTERNAL_ERROR, postponed, released, settlement, uncertain
 from dispatcher.settler import Settler
 
 # Fewer, larger claims: at 1,000 a second one brings 8 messages. A bucket holds 15 ms of rate, so nothing is lost.
@@ -28,6 +32,8 @@ CLAIM_EVERY_S = 0.008
 TURN_HOLDS_S = 0.015
 # So many POSTs begin before the event loop looks at its sockets again: a large batch must not hold up Redis's answers.
 POSTS_AT_ONCE = 16
+# What a POST counts as in which a bug of ours showed.
+_BUG = Verdict(Uncertain(INTERNAL_ERROR), None, "lost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +83,8 @@ class Witness(Protocol):
     def attempted(self, flight: Flight, verdict: Verdict, took_s: float) -> None:
         """A POST has ended."""
 
-    def failed(self, flight: Flight, exc: Exception) -> None:
-        """A bug of ours showed; the message is uncertain."""
+    def failed(self, flight: Flight, exc: BaseException) -> None:
+        """A bug of ours showed; the message is put back, or uncertain if its POST may have begun."""
 
 
 class Delivery:
@@ -111,13 +117,13 @@ class Delivery:
             batch, asked_at = await self._claim(number)
             self._pace(number.id, batch.bucket)
             next_at = max(asked_at + CLAIM_EVERY_S, self._means.clock() + batch.wait_s)
-            self._witness.claimed(batch)
             flights = [Flight(message, number.id, batch.claimed_at_us) for message in batch.messages]
             unknown = [flight for flight in flights if not self._is_known(flight)]
             for flight in unknown:
                 self._means.flights.depart(flight)
             claim = _Claim(number, number.token_fingerprint, batch.streak, asked_at)
             self._start(self._deliver_all(claim, unknown))  # meanwhile the next claim can be made
+            self._witness.claimed(batch)
             if batch.state != "kept":
                 return
             await self._rest_until(next_at, number)
@@ -125,41 +131,76 @@ class Delivery:
 
     async def _deliver_all(self, claim: _Claim, flights: list[Flight]) -> None:
         """Begin to post a batch, in turns."""
-        for count, flight in enumerate(flights, 1):
-            if self._may_post(claim, self._means.clock()):
-                await self._pacers[claim.number.id].turn()
-            flight.turn_at = self._means.clock()
-            self._start(self._deliver(claim, flight))
-            if count % POSTS_AT_ONCE == 0:
-                await asyncio.sleep(0)
+        begun = 0
+        try:
+            for flight in flights:
+                if self._may_post(claim, self._means.clock()):
+                    await self._pacers[claim.number.id].turn()
+                flight.turn_at = self._means.clock()
+                self._start(self._deliver(claim, flight))
+                begun += 1
+                if begun % POSTS_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+        except BaseException as exc:
+            if is_cancelled(exc):
+                raise
+            for flight in flights[begun:]:
+                self._means.settler.put(postponed(flight))
+                self._witness.failed(flight, exc)
 
     async def _deliver(self, claim: _Claim, flight: Flight) -> None:
-        """Post one message and settle what came of it, or give it back."""
-        started_at = self._means.clock()
-        if self._may_post(claim, started_at) and started_at - flight.turn_at > TURN_HOLDS_S:
-            await self._pacers[claim.number.id].turn()
-            started_at = self._means.clock()
-        if not self._may_post(claim, started_at):
-            self._means.settler.put(released(flight))
+        """Post one message or give it back; it ends in one settlement, whatever raises."""
+        try:
+            started_at = await self._turn(claim, flight)
+            if started_at is None:
+                self._means.settler.put(released(flight))
+                return
+            post = self._prepared(claim.number, flight)
+            self._witness.departed(flight, started_at - claim.asked_at)
+        except BaseException as exc:
+            if is_cancelled(exc):
+                raise
+            self._means.settler.put(postponed(flight))
+            self._witness.failed(flight, exc)
             return
-        self._witness.departed(flight, started_at - claim.asked_at)
-        reply = await self._post(claim.number, flight)
-        self._witness.answered(reply)
-        verdict = judge(reply, streak=claim.streak, rand=random.random())  # noqa: S311 - backoff is no secret
-        if isinstance(verdict.gate, Close) and verdict.gate.why is Why.CREDENTIAL:
-            self._means.roster.distrust()
-        self._means.settler.put(settlement(flight, verdict, claim.credential))
+        await self._attempt(claim, flight, post, started_at)
+
+    async def _attempt(
+        self, claim: _Claim, flight: Flight, post: Callable[[], Awaitable[Reply]], started_at: float
+    ) -> None:
+        """Post, judge and settle; the witness hears of it last."""
+        reply, failure, verdict, found = None, None, _BUG, uncertain(flight)
+        try:
+            reply = await post()
+            verdict = _judged(reply, claim.streak, flight.message)
+            found = settlement(flight, verdict, claim.credential)
+            if isinstance(verdict.gate, Close) and verdict.gate.why is Why.CREDENTIAL:
+                self._means.roster.distrust()
+        except BaseException as exc:
+            if is_cancelled(exc):
+                raise
+            failure = exc
+        self._means.settler.put(found)
+        if failure is not None:
+            self._witness.failed(flight, failure)
+        if reply is not None:
+            self._witness.answered(reply)
         self._witness.attempted(flight, verdict, self._means.clock() - started_at)
 
-    async def _post(self, number: Number, flight: Flight) -> Reply:
+    def _prepared(self, number: Number, flight: Flight) -> Callable[[], Awaitable[Reply]]:
+        """Return the POST, to be begun by a call."""
         message = flight.message
         body = b'%b,"biz_opaque_callback_data":"d1:%d:%b"}' % (message.body, message.claim, message.key.encode())
         token, deadline_s = number.token.get_secret_value(), self._limits.deadlines_s[message.priority]
-        try:
-            return await self._means.graph.post(number.id, token, body, deadline_s=deadline_s)
-        except Exception as exc:  # noqa: BLE001 - a bug must not lose the message, nor post it twice
-            self._witness.failed(flight, exc)
-            return Lost("internal error")
+        return partial(self._means.graph.post, number.id, token, body, deadline_s=deadline_s)
+
+    async def _turn(self, claim: _Claim, flight: Flight) -> float | None:
+        """Wait for another turn where the last is stale; when the POST may begin, None if it is too late for that."""
+        now = self._means.clock()
+        if self._may_post(claim, now) and now - flight.turn_at > TURN_HOLDS_S:
+            await self._pacers[claim.number.id].turn()
+            now = self._means.clock()
+        return now if self._may_post(claim, now) else None
 
     def _is_known(self, flight: Flight) -> bool:
         """Whether we posted the message already, and Redis has forgotten it; then it is told again."""
@@ -173,10 +214,11 @@ class Delivery:
     async def _claim(self, number: Number) -> tuple[Batch, float]:
         """Claim, again with the same sequence if the answer was lost: the same batch comes back.
 
-        Also returns when the claim was first sent, by our clock: what it brings is no older than that.
+        Also returns when the claim was first sent, by our clock: what it brings is no older than that. A bug is tried
+        again once: it may have been that of another who shared the pipeline, and would leave the batch to its leases.
         """
         await self._means.recovery.over()
-        asked_at, sequence = self._means.clock(), next(self._sequence)
+        asked_at, sequence, has_failed = self._means.clock(), next(self._sequence), False
         while True:
             asking = Asking(
                 number.id, self._owner, sequence, number.rate_per_s, self._room(number), number.waba_id or "",
@@ -189,6 +231,10 @@ class Delivery:
             except errors.QueueUnavailable:
                 self._means.recovery.trouble()
                 await self._means.recovery.over()
+            except Exception:
+                if has_failed:
+                    raise
+                has_failed = True
 
     def _room(self, number: Number) -> Room:
         """Say how many more POSTs of each lane may be in flight; before the first claim by the rate in our file."""
@@ -218,3 +264,9 @@ class Delivery:
         task = asyncio.create_task(post)
         self._posts.add(task)
         task.add_done_callback(self._posts.discard)
+
+
+def _judged(reply: Reply, streak: int, message: Claimed) -> Verdict:
+    rand = random.random()  # noqa: S311 - backoff is no secret
+    after_s = retry_s(message.attempts, is_urgent=message.priority == Priority.URGENT.lane, rand=rand)
+    return judge(reply, streak=streak, retry_s=after_s, rand=rand)

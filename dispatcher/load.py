@@ -13,19 +13,20 @@ _SHARE = 0.2  # of the newest measurement in the running mean: about a quarter o
 
 
 class Load:
-    """A running mean of the loop's lag in seconds; `on_lag` hears each measurement."""
+    """A running mean of the loop's lag in seconds; `on_lag` hears each measurement, one every `every_s` seconds."""
 
-    def __init__(self, on_lag: Callable[[float], None]) -> None:
+    def __init__(self, on_lag: Callable[[float], None], every_s: float = _EVERY_S) -> None:
         self.lag_s = 0.0
         self.is_high = False
         self._on_lag = on_lag
+        self._every_s = every_s
 
     async def measure(self) -> None:
         """Measure until cancelled."""
         while True:
             asleep_at = time.monotonic()
-            await asyncio.sleep(_EVERY_S)
-            self.note(time.monotonic() - asleep_at - _EVERY_S)
+            await asyncio.sleep(self._every_s)
+            self.note(time.monotonic() - asleep_at - self._every_s)
 
     def note(self, lag_s: float) -> None:
         """Take one measurement into account; high from 0.25 s on, until it is below 0.1 s again."""

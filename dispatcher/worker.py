@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +16,8 @@ from dispatcher.settings import Number
 
 TEND_EVERY_S = 1.0
 FILES_EVERY_S = 1.0
+# A bug that shows at each step would else be reported a hundred times a second.
+STUMBLED_S = 1.0
 
 
 class Witness(Protocol):
@@ -31,6 +34,9 @@ class Witness(Protocol):
 
     def overloaded(self, given_back: int, lag_s: float) -> None:
         """The event loop is late; numbers were given back."""
+
+    def stumbled(self, task: str, exc: Exception) -> None:
+        """A bug of ours showed in a task that goes on: it is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,6 @@ class Worker:
         self._served: dict[str, asyncio.Task[None]] = {}
         self._publishing = asyncio.Lock()
         self._stopping = asyncio.Event()
-        self._stopped: asyncio.Task[bool]
 
     def stop(self) -> None:
         """Take nothing more and give back what is not posted; `run` returns when what is in flight has landed."""
@@ -65,8 +70,7 @@ class Worker:
         self._delivery.stop()
 
     async def run(self) -> None:
-        """Serve until stopped. Redis may go away and come back; only a bug raises."""
-        self._stopped = asyncio.create_task(self._stopping.wait())
+        """Serve until stopped. Redis may go away and come back; what a bug ends is reported and tried again."""
         async with asyncio.TaskGroup() as group:
             measuring = group.create_task(self._books.load.measure())
             taking = group.create_task(self._take_until_stopped())
@@ -75,14 +79,20 @@ class Worker:
             await asyncio.wait([taking, tending])
             measuring.cancel()
             following.cancel()
-        self._stopped.cancel()
         await self._leave()
 
     async def _redis_back_or_stopped(self) -> None:
         if self._means.recovery.is_away:
-            over = asyncio.create_task(self._means.recovery.over())
-            await asyncio.wait([over, self._stopped], return_when=asyncio.FIRST_COMPLETED)
-            over.cancel()
+            ends = [asyncio.create_task(wait) for wait in (self._means.recovery.over(), self._stopping.wait())]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for end in ends:
+                end.cancel()
+
+    async def _pause(self, for_s: float) -> None:
+        """Wait, until stopped at most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(for_s):
+                await self._stopping.wait()
 
     async def _leave(self) -> None:
         """Give the numbers back at once, then let what is in flight land and settle it."""
@@ -109,6 +119,9 @@ class Worker:
                     passed_by = await self._take(passed_by)
                 except errors.QueueUnavailable:
                     self._means.recovery.trouble()
+                except Exception as exc:  # noqa: BLE001 - without this loop no number would be taken any more
+                    self._witness.stumbled("take", exc)
+                    await self._pause(STUMBLED_S)
             await asyncio.sleep(self._take_every_s)
             await self._redis_back_or_stopped()
 
@@ -123,8 +136,8 @@ class Worker:
         before = self._served.get(number)
         task = asyncio.create_task(self._serve_after(before, number))
         self._served[number] = task
-        self._witness.serving(len(self._served))
         task.add_done_callback(lambda _: self._served_until_now(number, task))
+        self._witness.serving(len(self._served))
 
     def _served_until_now(self, number: str, task: asyncio.Task[None]) -> None:
         if self._served.get(number) is task:
@@ -146,7 +159,9 @@ class Worker:
                 await self._tend()
             except errors.QueueUnavailable:
                 self._means.recovery.trouble()
-            await asyncio.wait([self._stopped], timeout=TEND_EVERY_S)
+            except Exception as exc:  # noqa: BLE001 - without this loop the others would think this process dead
+                self._witness.stumbled("tend", exc)
+            await self._pause(TEND_EVERY_S)
             await self._redis_back_or_stopped()
 
     async def _tend(self) -> None:
@@ -175,7 +190,9 @@ class Worker:
                 await self._look_at_files()
             except errors.QueueUnavailable:
                 self._means.recovery.trouble()
-            await asyncio.wait([self._stopped], timeout=FILES_EVERY_S)
+            except Exception as exc:  # noqa: BLE001 - without this loop no change of a file would be heard
+                self._witness.stumbled("files", exc)
+            await self._pause(FILES_EVERY_S)
             await self._redis_back_or_stopped()
 
     async def _look_at_files(self) -> None:

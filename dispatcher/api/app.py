@@ -26,6 +26,7 @@ from dispatcher.api.metrics import ApiMetrics
 from dispatcher.api.reception import Reception
 from dispatcher.api.server import HEAD_TIMEOUT_S, Server, address_of, listen
 from dispatcher.engine import Engine
+from dispatcher.lanes import fitness
 from dispatcher.lanes.connection import connect
 from dispatcher.lanes.inbox import Forwards, Inbox, forward_key
 from dispatcher.lanes.keys import Keys
@@ -120,14 +121,18 @@ def _loaded(path: Path, problems: list[str]) -> Words:
 
 @asynccontextmanager
 async def assembled(means: Means) -> AsyncIterator[Api]:
-    """Put a process together; on leaving, its connections are closed."""
+    """Put a process together; on leaving, its connections are closed.
+
+    Raises:
+        SettingsError: The cell's data is of a later release.
+    """
     settings, process = means.settings, host.process_name()
     urls = _urls(settings)
     hosts = [host_of(url) for url in urls]
     journal = Journal(means.metrics, process, hosts)
     keys = Keys(settings.cell)
     terms = Terms(settings.events_kept_s, settings.uncertain_window_s, settings.uncertain_window_urgent_s)
-    redis = connect(settings.redis_url.get_secret_value(), timeout_s=settings.redis_timeout_s)
+    redis = connect(settings.redis_url.get_secret_value(), keys, timeout_s=settings.redis_timeout_s)
     # one each, so that an answer waits neither for a batch in work nor for what is passed on
     lines = door_line, work_line, forward_line = [Line(redis, journal.round_trip, journal.ran) for _ in range(3)]
     engine = Engine()
@@ -150,6 +155,7 @@ async def assembled(means: Means) -> AsyncIterator[Api]:
     door = Door(inbox, _credentials(settings), journal, Bodies(means.times.body_s), stored)
     server = Server(application(door, heart), means.listener, means.times.head_s)
     try:
+        await fitness.check_schema(door_line)
         yield Api(server, heart, worker, porter, journal)
     finally:
         for line in lines:
@@ -197,7 +203,7 @@ def serve(settings: Settings, on_listening: Callable[[str], None]) -> None:
     """Be an API process until told to stop; `on_listening` is told its URL.
 
     Raises:
-        SettingsError: Settings are missing or wrong, or a port is taken.
+        SettingsError: Settings are missing or wrong, a port is taken, or the cell's data is of a later release.
     """
     words = words_of(settings)
     logs.set_up(settings.log_level, settings.log_format)

@@ -98,11 +98,13 @@ async def _write(session: "Session", wanted: _Wanted, *, as_json: bool) -> None:
 
     from dispatcher.event import read
     from dispatcher.lanes.connection import connect
+    from dispatcher.lanes.keys import Keys
     from dispatcher.lanes.streams import Talk
     from dispatcher.settings import Settings
 
     settings = Settings.load()
-    redis = connect(settings.redis_url.get_secret_value(), timeout_s=settings.redis_timeout_s, connections=1)
+    url, keys = settings.redis_url.get_secret_value(), Keys(settings.cell)
+    redis = connect(url, keys, timeout_s=settings.redis_timeout_s, connections=1)
     talk = Talk(redis, settings.redis_timeout_s)
     try:
         now = await session.overlook.now()

@@ -132,10 +132,11 @@ class Watch:
 @asynccontextmanager
 async def watching(redis_url: str, numbers: Sequence[str]) -> AsyncIterator[Watch]:
     """Connect a watch."""
-    redis = connect(redis_url, timeout_s=REDIS_TIMEOUT_S)
+    keys = Keys()
+    redis = connect(redis_url, keys, timeout_s=REDIS_TIMEOUT_S)
     line = Line(redis)
     try:
-        watch = Watch(line, Keys(), numbers)
+        watch = Watch(line, keys, numbers)
         await watch.set_clock()
         yield watch
     finally:

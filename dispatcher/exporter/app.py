@@ -14,6 +14,7 @@ from dispatcher.exporter.collector import CellCollector
 from dispatcher.exporter.journal import Journal
 from dispatcher.exporter.lookout import TIMEOUT_S, Look, Lookout
 from dispatcher.exporter.snapshots import Snapshots
+from dispatcher.lanes import fitness
 from dispatcher.lanes.connection import connect
 from dispatcher.lanes.keys import Keys
 from dispatcher.lanes.line import Line
@@ -39,10 +40,15 @@ class ExporterMetrics:
 async def assembled(
     settings: Settings, journal: Journal, timeout_s: float = TIMEOUT_S
 ) -> AsyncIterator[ExporterMetrics]:
-    """Put an exporter together, around the running loop; on leaving, its connections are closed."""
-    redis = connect(settings.redis_url.get_secret_value(), timeout_s=settings.redis_timeout_s, connections=_CONNECTIONS)
+    """Put an exporter together, around the running loop; on leaving, its connections are closed.
+
+    Raises:
+        SettingsError: The cell's data is of a later release.
+    """
+    url, keys = settings.redis_url.get_secret_value(), Keys(settings.cell)
+    redis = connect(url, keys, timeout_s=settings.redis_timeout_s, connections=_CONNECTIONS)
     line = Line(redis)
-    lookout = Lookout(line, Keys(settings.cell), journal, timeout_s)
+    lookout = Lookout(line, keys, journal, timeout_s)
     loop = asyncio.get_running_loop()
 
     def begin() -> "Future[Look]":
@@ -54,6 +60,7 @@ async def assembled(
             raise
 
     try:
+        await fitness.check_schema(line)
         yield ExporterMetrics(CollectorRegistry(), Snapshots(begin, timeout_s).latest)
     finally:
         await line.idle()
@@ -64,7 +71,7 @@ def serve(settings: Settings, on_listening: Callable[[str], None]) -> None:
     """Be an exporter until told to stop; `on_listening` is told the URL of its metrics.
 
     Raises:
-        SettingsError: The port is taken, or there is none.
+        SettingsError: The port is taken, or there is none, or the cell's data is of a later release.
     """
     if not settings.metrics_port:
         raise errors.SettingsError(

@@ -108,8 +108,7 @@ def _redis(cell: Cell) -> Families:
     yield families.REDIS_NOEVICTION.single(health.never_evicts)
     yield families.REDIS_AOF.single(health.is_append_only)
     yield families.REDIS_PERSISTENCE.single(health.persistence_ok)
-    if cell.unreadable is not None:
-        yield families.UNREADABLE_WEBHOOKS.single(cell.unreadable)
+    yield families.UNREADABLE_WEBHOOKS.single(cell.counts.unreadable)
     yield families.EVENTS_LAG.of(((lag.stream, lag.group), lag.oldest_s) for lag in cell.lags)
 
 

@@ -11,13 +11,12 @@ from dispatcher import errors
 from dispatcher.lanes import fitness
 from dispatcher.lanes.campaigns import Campaigns, CampaignStanding
 from dispatcher.lanes.fitness import Health
-from dispatcher.lanes.inbox import UNSEEN_MOST_S
 from dispatcher.lanes.keys import Keys
 from dispatcher.lanes.lags import Lag, Lags
 from dispatcher.lanes.line import Line
 from dispatcher.lanes.overview import Around, Counts, Overlook
 from dispatcher.lanes.registry import Registry
-from dispatcher.lanes.serving import US
+from dispatcher.lanes.serving import PROCESS_ALIVE_S, US
 from dispatcher.lanes.stops import Stops
 from dispatcher.lanes.survey import Standings, Survey
 
@@ -55,7 +54,6 @@ class Cell:
     numbers: Standings | None
     campaigns: Sequence[CampaignStanding]
     health: Health
-    unreadable: int | None
     lags: Sequence[Lag]
 
 
@@ -111,7 +109,6 @@ class Lookout:
             numbers=await self._part("numbers", self._numbers(around)),
             campaigns=await self._campaigns.running(CAMPAIGNS_SHOWN),
             health=await fitness.health(self._line),
-            unreadable=await self._part("unreadable", self._line.command("LLEN", self._keys("unreadable"))),
             lags=await self._lags.all(),
         )
 
@@ -119,7 +116,7 @@ class Lookout:
         return await self._survey.numbers(await self._registry.all(), around)
 
     async def _doors(self, around: Around) -> int | None:
-        since = round(around.now_us - UNSEEN_MOST_S * US)
+        since = around.now_us - PROCESS_ALIVE_S * US
         return await self._part("doors", self._line.command("ZCOUNT", self._keys("doors"), since, "+inf"))
 
     async def _part(self, name: str, part: Awaitable[_Part]) -> _Part | None:

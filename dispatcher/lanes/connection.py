@@ -3,8 +3,15 @@
 import redis.asyncio as aioredis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+
+from dispatcher.lanes.keys import SCHEMA_KNOWN, Keys
 
 CONNECTIONS = 8
+
+
+class UnknownSchemaError(RedisError):
+    """The cell's data is of a later release; raised for each command, as no connection is made."""
 
 
 class Doorkeeper:
@@ -20,22 +27,34 @@ class Doorkeeper:
         """Let the next connection be made."""
         self._is_open = True
 
-    async def greet(self, connection: AbstractConnection) -> None:
-        """Take a new connection, or refuse it. Called by redis-py."""
+    def check(self) -> None:
+        """Refuse a new connection unless the next one is allowed."""
         if not self._is_open:
             raise RedisConnectionError("the connection was lost")
-        await connection.on_connect()
+
+    def close(self) -> None:
+        """Refuse all further ones."""
         self._is_open = False
 
 
 def connect(
-    url: str, *, timeout_s: float, connections: int = CONNECTIONS, doorkeeper: Doorkeeper | None = None
+    url: str, keys: Keys, *, timeout_s: float, connections: int = CONNECTIONS, doorkeeper: Doorkeeper | None = None
 ) -> "aioredis.Redis":
-    """Return a client with replies as bytes; nothing is sent before the first command.
+    """Return a client for a cell, with replies as bytes; nothing is sent before the first command.
 
     Works with redis-py 5.3 to 8: RESP2 on all of them, a pool that waits instead of failing, and no retries of its
-    own, because only we know which scripts may run twice.
+    own, because only we know which scripts may run twice. Each connection begins with a look at the cell's schema, so
+    that a process that was left behind stops where its connection ends, and touches nothing.
     """
+
+    async def greet(connection: AbstractConnection) -> None:
+        if doorkeeper:
+            doorkeeper.check()
+        await connection.on_connect()
+        await _check_schema(connection, keys)
+        if doorkeeper:
+            doorkeeper.close()
+
     pool: aioredis.BlockingConnectionPool = aioredis.BlockingConnectionPool.from_url(
         url,
         max_connections=1 if doorkeeper else connections,
@@ -48,6 +67,23 @@ def connect(
         retry_on_error=[],
         decode_responses=False,
         health_check_interval=0,
-        redis_connect_func=doorkeeper.greet if doorkeeper else None,
+        redis_connect_func=greet,
     )
     return aioredis.Redis.from_pool(pool)
+
+
+async def _check_schema(connection: AbstractConnection, keys: Keys) -> None:
+    await connection.send_command("GET", keys("schema"))
+    try:
+        found = await connection.read_response()
+    except ResponseError as exc:
+        if not str(exc).startswith("WRONGTYPE"):
+            raise
+        found = None
+    # what is no number is none of ours; the next worker writes it anew
+    schema = int(found) if found and found.isdigit() else 0
+    if schema > SCHEMA_KNOWN:
+        raise UnknownSchemaError(
+            f"cell {keys.cell} is in schema {schema}, and this release knows none after {SCHEMA_KNOWN}: "
+            "upgrade this process to the release that the others of the cell have"
+        )

@@ -33,13 +33,28 @@ async def health(line: Line) -> Health:
     )
 
 
+async def check_schema(line: Line) -> None:
+    """See that this release knows the cell's data. A Redis that is away may come later: each connection is checked.
+
+    Raises:
+        SettingsError: the data is of a later release.
+    """
+    try:
+        await line.command("PING")
+    except errors.UnknownSchema as exc:
+        raise errors.SettingsError((exc.reason,)) from None
+    except errors.QueueUnavailable:
+        pass
+
+
 async def check(line: Line) -> list[str]:
     """Return warnings about the server behind the line.
 
     Raises:
-        SettingsError: it is too old, or evicts what it was given.
+        SettingsError: it is too old, or evicts what it was given, or the cell's data is of a later release.
         QueueUnavailable: it did not answer.
     """
+    await check_schema(line)
     found: dict[str, str] = {}
     for section in ("server", "memory", "persistence"):
         found |= _fields(await line.command("INFO", section))

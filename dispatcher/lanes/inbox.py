@@ -5,13 +5,10 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dispatcher.lanes.keys import Keys
+from dispatcher.lanes.keys import SCHEMA, Keys
 from dispatcher.lanes.line import Argument, Line
 from dispatcher.lanes.script import script
-from dispatcher.lanes.serving import US
-
-UNSEEN_MOST_S = 5.0
-"""Seconds without a beat after which nobody knows whether the door was there."""
+from dispatcher.lanes.serving import DOOR_SILENT_S, US
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +49,7 @@ class Inbox:
         self._process = process
         self._doors = keys("doors")
         self._door = keys("door")
+        self._schema = keys("schema")
         self._webhooks = keys("webhooks")
         self._forwards = [forward_key(keys, url) for url in forwards]
         self._missed = 1  # the start: who knows what came before
@@ -80,8 +78,8 @@ class Inbox:
     async def beat(self, *, is_last: bool = False) -> Beat:
         """Say that the door is there, and which gaps are not known yet; ask what waits. The last one says goodbye."""
         missed = self._missed
-        keys = [self._door, self._doors, self._webhooks, *self._forwards]
-        args = (round(UNSEEN_MOST_S * US), self._gap(), self._process, "0" if is_last else "1")
+        keys = [self._door, self._doors, self._schema, self._webhooks, *self._forwards]
+        args = (DOOR_SILENT_S * US, self._gap(), self._process, "0" if is_last else "1", SCHEMA)
         now, marked, *found = await self._line.call(script("beat"), keys, args)
         self._tell(missed)
         webhooks, *forwards = _waiting(int(now), found)

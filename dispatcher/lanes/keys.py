@@ -2,6 +2,7 @@
 
 | key under `dispatch:{cell}:` | type | holds |
 | --- | --- | --- |
+| `schema` | string | in which form all this is, see `SCHEMA` |
 | `lane:<number>:<priority 0-2>` | zset | key -> when it is due, µs |
 | `msg:<key>` | hash, packed string once settled | the record of a message, see `lua/record.lua` |
 | `body:<key>` | string | the JSON object to POST without its last brace |
@@ -33,6 +34,16 @@
 """
 
 from dataclasses import dataclass
+from typing import Final
+
+SCHEMA: Final = 1
+"""What this release writes; workers and the API write it into a cell that has none, or that of an earlier release.
+
+It is raised where data gets a form that the release before cannot read: not for a field that is appended, which that
+one keeps. A release reads the schema of the next one before any release writes it, so that two may run side by side.
+"""
+SCHEMA_KNOWN: Final = 1
+"""The highest that this release can read; no connection to a cell with a higher one is used."""
 
 PRIORITIES = 3
 

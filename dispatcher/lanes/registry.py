@@ -14,8 +14,8 @@ from dispatcher.lanes.line import Argument, Line
 from dispatcher.lanes.record import read_object
 from dispatcher.lanes.script import script
 
-NEAREST_AMONG: Final = 50
-"""Numbers that the nearest name is looked for among: 1 ms of a process that has other things to do."""
+NEAREST_AMONG: Final = 25
+"""Numbers that the nearest name is looked for among: half a millisecond of a process with other things to do."""
 NEAREST_AMONG_COMMAND: Final = 10_000
 """The same for a command that does nothing else."""
 # What a worker publishes is known to every producer after this time at the latest.

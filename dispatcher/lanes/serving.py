@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Self
 
-from dispatcher.lanes.keys import Keys
+from dispatcher.lanes.keys import SCHEMA, Keys
 from dispatcher.lanes.line import Argument, Line
 from dispatcher.lanes.script import script
 from dispatcher.lanes.terms import Terms
@@ -22,8 +22,10 @@ SERVED_A_CALL = 500
 WOKEN_A_CALL = 500
 TENDED_A_CALL = 200
 LAPSES = 3
-# A webhook door says every second that it is open.
-DOOR_SILENT_S = 5
+# Each process of the webhook door says twice a second that it is there. One that is silent for longer may miss what
+# nobody knows of: nothing is decided by absence meanwhile, and its next beat, or that of another, marks a gap. A beat
+# that is late on a busy machine does the same, which delays decisions and proves nothing false.
+DOOR_SILENT_S = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,12 +213,12 @@ class Serving:
 
     async def _tend(self, process: str) -> list[int]:
         names = ("sending", "uncertain", "expiry", "processes")
-        keys = (*(self._keys(name) for name in names), self._keys.serves(process))
-        args = (self._keys.prefix, self._terms, process, PROCESS_ALIVE_S * 1000, TENDED_A_CALL, LAPSES)
+        keys = (*(self._keys(name) for name in names), self._keys.serves(process), self._keys("schema"))
+        args = (self._keys.prefix, self._terms, process, PROCESS_ALIVE_S * 1000, TENDED_A_CALL, LAPSES, SCHEMA)
         return list(await self._line.call(script("tend"), keys, args))
 
     async def _decide(self) -> list[int]:
-        keys = tuple(self._keys(name) for name in ("uncertain", "door", "webhooks", "held"))
+        keys = tuple(self._keys(name) for name in ("uncertain", "door", "webhooks", "held", "doors"))
         args = (self._keys.prefix, self._terms, TENDED_A_CALL, round(DOOR_SILENT_S * US))
         return list(await self._line.call(script("decide"), keys, args))
 

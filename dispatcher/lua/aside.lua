@@ -7,5 +7,5 @@
 redis.call('LTRIM', KEYS[1], 0, ARGV[1] - 1)
 for at = 3, #ARGV do redis.call('LPUSH', KEYS[1], ARGV[at]) end
 redis.call('LTRIM', KEYS[1], 0, ARGV[1] - 1)
-if ARGV[2] == '1' then redis.call('HSET', KEYS[2], 'gap', int(clock())) end
+if ARGV[2] == '1' then mark_gap(KEYS[2], clock()) end
 return redis.call('LLEN', KEYS[1])

@@ -8,5 +8,5 @@ redis.call('XADD', KEYS[2], '*', 'body', ARGV[1])
 for at = 3, #KEYS do
   redis.call('XADD', KEYS[at], '*', 'body', ARGV[1], 'signature', ARGV[2], 'type', ARGV[3])
 end
-if ARGV[4] == '1' then redis.call('HSET', KEYS[1], 'gap', int(clock())) end
+if ARGV[4] == '1' then mark_gap(KEYS[1], clock()) end
 return 1

@@ -1,8 +1,8 @@
 -- Bounded upkeep: leases of messages that ended, and times that ran out. Run by every process, once a second.
 --
--- KEYS  1 sending  2 uncertain  3 expiry  4 processes  5 the set of numbers this process serves
+-- KEYS  1 sending  2 uncertain  3 expiry  4 processes  5 the set of numbers this process serves  6 schema
 -- ARGV  1 prefix  2 terms (JSON, as for settle)  3 process  4 how long its set holds (ms)
---       5 most messages a step  6 lease ends that make a message dead
+--       5 most messages a step  6 lease ends that make a message dead  7 the schema that this release writes
 -- Returns 1 if more is due now, 1 if the process must say again what it serves, then how many became uncertain,
 --         lapsed, expired, held, lost
 
@@ -67,6 +67,7 @@ for _, key in ipairs(past) do
   end
 end
 
+keep_schema(KEYS[6], ARGV[7])
 redis.call('ZADD', KEYS[4], int(now), ARGV[3])
 redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', int(now - 60000000))
 local known = redis.call('PEXPIRE', KEYS[5], ARGV[4])

@@ -89,19 +89,19 @@ async def running(
         redis_url=redis_url, cell=cell or f"api-{next(_CELLS)}", app_secrets=f"older,{SECRET}",
         webhook_verify_token=TOKEN, redis_timeout_s=1.0, **given,
     )  # fmt: skip
-    listener = listen("127.0.0.1", 0)
-    url, metrics = address_of(listener), ApiMetrics(CollectorRegistry())
-    means = Means(settings, words_of(settings), listener, metrics, times or Times())
-    async with (
-        assembled(means) as api,
-        httpx.AsyncClient(base_url=url, timeout=20) as http,
-        Redis.from_url(redis_url, protocol=2) as redis,
-    ):
-        made = Running(api, url, settings, metrics, http, redis, asyncio.create_task(api.run()))
-        try:
-            yield made
-        finally:
-            await made.end()
+    with listen("127.0.0.1", 0) as listener:
+        url, metrics = address_of(listener), ApiMetrics(CollectorRegistry())
+        means = Means(settings, words_of(settings), listener, metrics, times or Times())
+        async with (
+            assembled(means) as api,
+            httpx.AsyncClient(base_url=url, timeout=20) as http,
+            Redis.from_url(redis_url, protocol=2) as redis,
+        ):
+            made = Running(api, url, settings, metrics, http, redis, asyncio.create_task(api.run()))
+            try:
+                yield made
+            finally:
+                await made.end()
 
 
 @pytest.fixture

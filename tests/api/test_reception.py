@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+import structlog
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
-from dispatcher import Dispatcher, errors
+from dispatcher import Dispatcher, errors, logs
 from dispatcher.api.app import Times
 from dispatcher.api.journal import Journal
 from dispatcher.api.metrics import ApiMetrics
@@ -171,6 +173,16 @@ async def test_trouble_of_redis_is_waited_out(redis: Redis, failure: errors.Queu
     await worked(redis, made, ["bad", "k1"])
     assert sorted(fragile.seen) == ["bad", "k1"]
     assert await redis.llen(Keys()("unreadable")) == 0  # type: ignore[misc]
+
+
+async def test_an_outage_is_logged_once_however_often_a_body_is_tried(redis: Redis) -> None:
+    """A body that is tried alone shows no Redis that is back before Redis has answered."""
+    structlog.reset_defaults()
+    made, fragile, _ = reception(redis, errors.QueueUnavailable("away"), often=4)
+    with capture_logs() as events:
+        await worked(redis, made, ["bad"])
+    assert fragile.often == 0
+    assert [event["event"] for event in events] == [logs.REDIS_LOST, logs.REDIS_REGAINED]
 
 
 async def test_broken_data_in_redis_keeps_its_body_where_it_is(redis: Redis) -> None:

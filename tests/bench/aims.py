@@ -21,6 +21,7 @@ FINISHED_BYTES = 250
 # "The same": what lies between is the noise of medians on a shared machine.
 CLAIM_TIMES = 1.25
 IDLE_SHARE = 0.05
+LAG_MS = 25.0
 
 ANSWERS = {"slow": "answers after 150 ms", "instant": "instant answers"}
 
@@ -33,6 +34,7 @@ def missed(figures: Row) -> list[str]:
         *_missed_isolation(figures.get("isolation", ())),
         *_missed_throughput(figures.get("throughput", {})),
         *_missed_scale(figures.get("scale", {})),
+        *_missed_reload(figures.get("reload", ())),
     ]
 
 
@@ -157,3 +159,12 @@ def _missed_scale(found: Row) -> list[str]:
         if row["times"] > CLAIM_TIMES
     ]
     return lines
+
+
+def _missed_reload(rows: list[Row]) -> list[str]:
+    return [
+        f"reload of {row['numbers']} numbers, {row['change']}: the event loop stood still for {row['own_max_ms']} ms "
+        f"of its own, at most {LAG_MS:g} wanted"
+        for row in rows
+        if row["own_max_ms"] > LAG_MS
+    ]

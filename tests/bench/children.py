@@ -5,9 +5,9 @@ comes in there tells one that has said `ready` to begin.
 """
 
 import os
-import runpy
 import sys
 import threading
+from pathlib import Path
 
 
 def _end_with_parent(told: threading.Event) -> None:
@@ -24,9 +24,18 @@ def _worker() -> None:
     process.work(Settings.load())
 
 
+def _probed(written_to: str) -> None:
+    from tests.bench import reload
+
+    reload.work(Path(written_to))
+
+
 def _simulator(arguments: list[str]) -> None:
-    sys.argv = ["simulator", *arguments]
-    runpy.run_module("dispatcher.simulator", run_name="__main__", alter_sys=True)
+    """Be `dispatcher simulator`."""
+    from dispatcher.cli import main
+
+    sys.argv = ["dispatcher", "simulator", *arguments]
+    main()
 
 
 def main() -> None:
@@ -35,6 +44,8 @@ def main() -> None:
     what, *arguments = sys.argv[1:]
     if what == "worker":
         _worker()
+    elif what == "probed":
+        _probed(*arguments)
     elif what == "simulator":
         _simulator(arguments)
     elif what == "sink":

@@ -98,7 +98,7 @@ class _Teller:
         self._connect()
 
     def _connect(self) -> None:
-        self._redis = connect(self._server.url, timeout_s=_LIMIT_S)
+        self._redis = connect(self._server.url, Keys(), timeout_s=_LIMIT_S)
         self._serving = Serving(Line(self._redis), Keys(), Leases(_LEASE_S, (60.0, 60.0, 60.0)))
 
     async def _load_scripts(self) -> None:

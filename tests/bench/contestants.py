@@ -138,7 +138,7 @@ async def arq(course: Course, in_flight: int) -> Row:
     """Stock arq, see `stock_arq`."""
     async with course.rig() as it:
         await stock_arq.enqueue(it.server.url, course.count)
-        redis = connect(it.server.url, timeout_s=10)
+        redis = connect(it.server.url, Keys(), timeout_s=10)
         with Child(["arq", it.server.url, it.cloud.url, str(in_flight)], it.folder / "arq") as child:
             child.line()
             before = await it.commands()

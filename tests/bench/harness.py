@@ -154,7 +154,7 @@ async def rig(
         folder = Path(name)
         _write_numbers(folder, rate, numbers)
         server = stack.enter_context(Server(options=_SERVER_OPTIONS))
-        redis = connect(server.url, timeout_s=30)
+        redis = connect(server.url, Keys(), timeout_s=30)
         try:
             standing = sink(folder) if is_cheap else cloud(folder, rate=rate, latency_ms=latency_ms, token=TOKEN)
             async with standing as found:

@@ -62,6 +62,15 @@ def test_scale_gives_whole_figures() -> None:
     assert all(case["p50_us"] > 0 for row in found["claims"] for case in (row["few"], row["many"]))
 
 
+def test_reload_watches_the_loop_through_each_change() -> None:
+    found = _measured("--only", "reload")["reload"]
+    assert [(row["change"], row["numbers"]) for row in found] == [("calm", 200), ("rates", 200), ("tokens", 200)]
+    assert all(0 <= row["own_max_ms"] <= row["lag_max_ms"] for row in found)
+    text = io.StringIO()
+    report.show({"machine": report.machine(), "reload": found, "missed": []}, Console(file=text, width=160))
+    assert "Event loop while files of 200 numbers change" in text.getvalue()
+
+
 async def test_throughput_compares_round_by_round() -> None:
     course = Course(200, is_instant=True)
     runs: dict[str, throughput.Run] = {
@@ -97,7 +106,7 @@ async def test_a_message_that_comes_twice_spoils_a_run() -> None:
 
 async def test_a_fill_by_the_server_is_what_a_producer_would_have_queued() -> None:
     with Server() as server:
-        redis = connect(server.url, timeout_s=10)
+        redis = connect(server.url, Keys(), timeout_s=10)
         await Registry(Line(redis), Keys()).publish([Published(NUMBER, "bench", 80, WABA)])
         await fill(redis, 2)
         (filled, _), _ = await _waiting(redis)
@@ -132,7 +141,7 @@ async def _lying(redis: Any, key: bytes) -> dict[str, Any]:
 
 def test_missed_aims_are_named() -> None:
     row = {"rate_per_s": 80, "processes": 2, "largest_window": 81, "largest_window_leaving": 78, "used": 0.94}
-    figures = {
+    figures: dict[str, Any] = {
         "pacing": [
             {**row, "gaps_ms": {"max": 20.0}},
             {**row, "used": 0.96, "gaps_ms": {"max": 160.0}},
@@ -174,6 +183,10 @@ def test_missed_aims_are_named() -> None:
             ],
         },
     }
+    figures["reload"] = [
+        {"change": "calm", "numbers": 10_000, "own_max_ms": 25.0},
+        {"change": "rates", "numbers": 10_000, "own_max_ms": 26.1},
+    ]
     assert aims.missed(figures) == [
         "pacing at 80/s with 2 processes: a window of 81 arrived, of 78 when they left the workers",
         "pacing at 80/s with 2 processes: 94.0% of the rate used, at least 95% wanted",
@@ -192,5 +205,6 @@ def test_missed_aims_are_named() -> None:
         "scale: an idle process uses 6.0% of a core, at most 5% wanted",
         "scale: a claim with 1000000 waiting on 1 numbers takes 1.50 times as long as with 1000 on 1, "
         "at most 1.25 wanted",
+        "reload of 10000 numbers, rates: the event loop stood still for 26.1 ms of its own, at most 25 wanted",
     ]
     assert aims.missed({"pacing": [], "urgent": {"p99_ms": 100.0}}) == []

@@ -11,6 +11,7 @@ import typer
 
 from dispatcher.cli.commands import app
 from dispatcher.embedded import Server
+from dispatcher.lanes.keys import SCHEMA_KNOWN
 from tests.cli.conftest import Commands, Said, one_line
 from tests.cli.test_docs import commands_of
 
@@ -235,3 +236,12 @@ def test_no_command_is_left_out() -> None:
     assert {each.command for each in WRONG} == set(COMMANDS)
     assert {each.command for each in AWAY} == set(COMMANDS) - LASTING - OWN
     assert {each.command for each in SETTINGS} == set(COMMANDS) - OWN
+
+
+def test_a_cell_of_a_later_release_is_refused_with_what_to_do(commands: Commands) -> None:
+    commands.arrange(lambda cell: cell.redis.set(cell.keys("schema"), SCHEMA_KNOWN + 1))
+    for command in (("status",), ("cancel", "k1"), ("numbers",), ("stops", "list")):
+        people = commands.run(*command)
+        assert people.code == 1
+        assert "upgrade this process to the release that the others of the cell have" in people.err
+        assert commands.json(*command, code=1)["ended"] == "schema"

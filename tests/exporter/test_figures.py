@@ -242,6 +242,14 @@ async def test_what_could_not_be_read_and_who_reads_late_is_shown(cell: Cell) ->
     assert found.value("events_lag_seconds", stream="events", group="crm") == pytest.approx(3600, abs=2)
 
 
+async def test_a_look_asks_for_nothing_twice(cell: Cell) -> None:
+    await register(cell)
+    await cell.redis.config_resetstat()
+    await scraped(cell.url)
+    stats = await cell.redis.info("commandstats")
+    assert stats["cmdstat_llen"]["calls"] == 2  # of refused jobs, and of what could not be read
+
+
 async def test_an_open_door_is_counted(cell: Cell) -> None:
     now = await cell.now()
     await cell.redis.zadd(cell.keys("doors"), {"open": now, "gone": now - 60 * SECOND_US})

@@ -16,6 +16,7 @@ from dispatcher import Dispatcher, Event, Incoming, errors, event
 from dispatcher.embedded import Server
 from dispatcher.lanes.connection import connect
 from dispatcher.lanes.events import Consumer
+from dispatcher.lanes.keys import Keys
 from dispatcher.lanes.streams import Talk
 from tests.lanes.cell import NUMBER, Cell
 from tests.servers import OwnServer, old_server_path
@@ -56,7 +57,7 @@ async def pending(redis: Any, group: str = "crm") -> dict[str, int]:
 
 
 def talk(server: Server, timeout_s: float = 2.0) -> Talk:
-    return Talk(connect(server.url, timeout_s=timeout_s, connections=1), timeout_s)
+    return Talk(connect(server.url, Keys(), timeout_s=timeout_s, connections=1), timeout_s)
 
 
 @pytest.fixture

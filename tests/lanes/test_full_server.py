@@ -8,7 +8,9 @@ from redis import exceptions
 
 from dispatcher import Dispatcher, errors
 from dispatcher.lanes.connection import connect
+from dispatcher.lanes.keys import Keys
 from dispatcher.lanes.registry import Published
+from dispatcher.lanes.spool import Spool
 from dispatcher.message import Priority
 from dispatcher.webhooks.updates import Inbound, Notice, Preference, Unreadable
 from tests.lanes.cell import HOUR_US, NUMBER, OTHER, OWNER, TOKEN, WABA, Cell, keys_of, message, text
@@ -19,7 +21,7 @@ from tests.servers import OwnServer, old_server_path
 async def cell(request: pytest.FixtureRequest, own_server: OwnServer) -> AsyncIterator[Cell]:
     """A cell on a server of the test's own, with messages in all states and not full yet."""
     server = own_server(old_server_path() if request.param == "redis-6.2" else None)
-    redis = connect(server.url, timeout_s=5)
+    redis = connect(server.url, Keys(), timeout_s=5)
     cell = Cell(redis)
     cell.url = server.url
     await cell.registry.publish([Published(NUMBER, "otp-us", 80, WABA)])
@@ -176,7 +178,9 @@ async def test_what_webhooks_bring_is_worked_off_in_a_full_server(cell: Cell, be
     since = now - 60_000_000
     await cell.redis.hset(cell.keys("msg:unsure"), mapping={"since": since, "claimed": since - 1_000_000})
     await cell.redis.zadd(cell.keys("uncertain"), {"unsure": now})
-    await cell.redis.hset(cell.keys("door"), mapping={"gap": 1, "seen": now + HOUR_US})
+    await cell.redis.hset(cell.keys("door"), "gap", 1)
+    await cell.redis.zadd(cell.keys("doors"), {"door-1": now})
+    await Spool(cell.line, cell.keys("webhooks"), "door-1").share()
     await cell.redis.hset(cell.keys(f"witness:{NUMBER}"), "", now)
     await fill(cell.redis, beyond)
 

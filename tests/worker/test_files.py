@@ -12,7 +12,7 @@ from dispatcher.app import App
 from dispatcher.lanes.keys import Keys
 from dispatcher.lanes.line import Line
 from dispatcher.lanes.registry import Published, Registry
-from dispatcher.simulator import Number, Simulator
+from dispatcher.simulator import SimulatedNumber, Simulator
 from tests.cell import OTP, TOKEN, WABA, Cell, cell, eventually, write_numbers
 from tests.proxy import Proxy
 from tests.servers import OwnServer
@@ -73,7 +73,7 @@ async def test_workers_with_two_releases_of_the_file_go_by_the_newer_one(fresh: 
 
 
 async def test_a_worker_whose_file_says_otherwise_paces_as_the_gate_says(fresh: Cell, tmp_path: Path) -> None:
-    fresh.simulator.add_number(OTP, Number(token=TOKEN, rate=20))
+    fresh.simulator.add_number(OTP, SimulatedNumber(token=TOKEN, rate=20))
     slower = another_file(tmp_path / "slower", 20.0, LONG_AGO + 1)
     first = await fresh.work(slower)
     await has_published(fresh, first)
@@ -152,11 +152,26 @@ async def test_a_token_file_that_cannot_be_read_for_now_holds_up_nothing(cell: C
     await eventually(is_being_read)
     await cell.send_all([f"m{n}" for n in range(20)])
     await cell.all_become([f"m{n}" for n in range(20)], "accepted")  # with the token as it was
-    cell.simulator.add_number(OTP, Number(token="EAAGnew", rate=80))
+    cell.simulator.add_number(OTP, SimulatedNumber(token="EAAGnew", rate=80))
     slow.end("EAAGnew")
     await cell.send("after")
     await cell.becomes("after", "accepted")
     assert cell.token_file.read_text() == "EAAGnew"
+
+
+async def test_a_worker_that_is_stopped_does_not_wait_for_a_file(cell: Cell) -> None:
+    app = await cell.work()
+    await has_published(cell, app)
+    slow = Slow(cell.token_file)
+
+    async def is_being_read() -> bool:
+        return slow.is_being_read()
+
+    try:
+        await eventually(is_being_read)
+        await cell.end(app)
+    finally:
+        slow.end(TOKEN)
 
 
 async def test_what_is_published_leaves_the_loop_to_others_after_each_part(cell: Cell) -> None:

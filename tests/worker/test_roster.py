@@ -1,6 +1,8 @@
 """The numbers a process may send from follow the files, and a bad file changes nothing."""
 
+import gc
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -108,6 +110,17 @@ async def test_a_bad_file_keeps_the_old_numbers_and_is_said_once(
     files[0].write_text("[numbers.x]\n")
     assert [await roster.refresh() for _ in range(2)] == [Changes()] * 2
     assert len(roster.all()) == 2
+    assert len(heard.words) == 1
+
+
+async def test_reading_leaves_the_process_as_it_was(roster: Roster, heard: Heard, files: tuple[Path, Path]) -> None:
+    """It has the garbage collector rest, and threads take shorter turns."""
+    before = (gc.isenabled(), sys.getswitchinterval())
+    for content in ("[numbers.x]\n", files[0].read_text()):
+        files[0].write_text(content)
+        roster.distrust()
+        await roster.refresh()
+        assert (gc.isenabled(), sys.getswitchinterval()) == before
     assert len(heard.words) == 1
 
 

@@ -1,0 +1,116 @@
+"""The schema of a cell: written by who serves it, read with each connection, and refused where only a later release knows it."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
+
+from dispatcher import Dispatcher, app, errors
+from dispatcher.embedded import Server
+from dispatcher.lanes.connection import connect
+from dispatcher.lanes.inbox import Inbox
+from dispatcher.lanes.keys import SCHEMA, SCHEMA_KNOWN, Keys
+from dispatcher.lanes.line import Line
+from dispatcher.settings import NumbersFile, Settings
+from dispatcher.telemetry import Metrics
+from tests.api.conftest import running
+from tests.cell import write_numbers
+from tests.exporter.conftest import scraped
+from tests.lanes.cell import OWNER, Cell, message
+
+KEY = Keys()("schema")
+LATER = str(SCHEMA_KNOWN + 1)
+ADVICE = f"is in schema {LATER}, and this release knows none after {SCHEMA_KNOWN}: upgrade this process"
+
+
+async def test_a_worker_and_a_door_write_the_schema_of_a_new_cell_and_a_producer_does_not(cell: Cell) -> None:
+    await cell.queue("k1")
+    assert await cell.redis.get(KEY) is None
+    await cell.serving.tend(OWNER)
+    assert await cell.redis.get(KEY) == str(SCHEMA).encode()
+    await cell.redis.delete(KEY)
+    await Inbox(cell.line, cell.keys, "door-1").beat()
+    assert await cell.redis.get(KEY) == str(SCHEMA).encode()
+
+
+@pytest.mark.parametrize("given", ["0", "", "garbage", "1.5", b"\xff"])
+async def test_an_earlier_schema_or_none_that_can_be_read_is_used_and_becomes_ours(
+    cell: Cell, server: Server, given: Any
+) -> None:
+    await cell.redis.set(KEY, given)
+    redis = connect(server.url, cell.keys, timeout_s=5)
+    assert await redis.ping()
+    await cell.serving.tend(OWNER)
+    assert await cell.redis.get(KEY) == str(SCHEMA).encode()
+    await redis.aclose()
+
+
+async def test_a_schema_of_another_type_is_none(cell: Cell, server: Server) -> None:
+    await cell.redis.rpush(KEY, "garbage")
+    redis = connect(server.url, cell.keys, timeout_s=5)
+    assert await redis.ping()
+    await Inbox(cell.line, cell.keys, "door-1").beat()
+    assert await cell.redis.get(KEY) == str(SCHEMA).encode()
+    await redis.aclose()
+
+
+async def test_a_later_schema_is_never_lowered(cell: Cell) -> None:
+    await cell.redis.ping()  # connected before
+    await cell.redis.set(KEY, LATER)
+    await cell.serving.tend(OWNER)
+    await Inbox(cell.line, cell.keys, "door-1").beat()
+    assert await cell.redis.get(KEY) == LATER.encode()
+
+
+async def test_a_producer_is_refused_with_what_to_do_and_queues_nothing(cell: Cell, server: Server) -> None:
+    await cell.redis.set(KEY, LATER)
+    before = await cell.redis.keys("*")
+    async with Dispatcher.connect(server.url) as client:
+        with pytest.raises(errors.UnknownSchema, match=ADVICE) as caught:
+            await client.send({**message("k1").model_dump(exclude_none=True, mode="json")})
+        assert caught.value.key == "k1"
+        with pytest.raises(errors.UnknownSchema):
+            await anext(client.events("crm"))
+    assert await cell.redis.keys("*") == before
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+async def test_another_cell_of_the_same_server_is_not_concerned(cell: Cell, server: Server) -> None:
+    await cell.redis.set(KEY, LATER)
+    redis = connect(server.url, Keys("other"), timeout_s=5)
+    assert await redis.ping()
+    await redis.aclose()
+
+
+async def test_worker_door_and_exporter_do_not_start(server: Server, redis: Redis, tmp_path: Path) -> None:
+    await redis.set(KEY, LATER)
+    numbers_file, _ = write_numbers(tmp_path)
+    settings = Settings(redis_url=server.url, numbers_file=numbers_file, metrics_port=0)
+    numbers = NumbersFile.load(numbers_file)
+    async with app.assembled(settings, numbers, Metrics(CollectorRegistry())) as worker:
+        with pytest.raises(errors.SettingsError, match=ADVICE):
+            await worker.run()
+    with pytest.raises(errors.SettingsError, match=ADVICE):
+        async with running(server.url, cell="main"):
+            pass
+    with pytest.raises(errors.SettingsError, match=ADVICE):
+        await scraped(server.url)
+    assert await redis.keys("*") == [KEY.encode()]
+
+
+async def test_a_process_that_was_left_behind_stops_where_its_connection_ends(cell: Cell, server: Server) -> None:
+    redis = connect(server.url, cell.keys, timeout_s=5, connections=1)
+    line = Line(redis)
+    await line.command("PING")
+    await cell.redis.set(KEY, LATER)
+    await line.command("PING")
+    await redis.connection_pool.disconnect()
+    for _ in range(2):
+        with pytest.raises(errors.UnknownSchema, match=ADVICE):
+            await line.command("PING")
+    await cell.redis.set(KEY, SCHEMA)
+    assert await line.command("PING")
+    await redis.aclose()
