@@ -338,8 +338,8 @@ end
 
 -- Writes down the schema of the cell's data, where nobody has or an earlier release did; see lanes/keys.py.
 local function keep_schema(key, schema)
-  local found = tonumber((try('GET', key) or ''):match('^%d+$'))
-  if not found or found < schema + 0 then redis.call('SET', key, schema) end
+  local found = try('GET', key) or ''
+  if #found > 9 or not find(found, '^%d+$') or found - schema < 0 then redis.call('SET', key, schema) end
 end
 
 -- Back into its lane, due at `due`.
