@@ -8,6 +8,7 @@ from redis.exceptions import RedisError, ResponseError
 from dispatcher.lanes.keys import SCHEMA_KNOWN, Keys
 
 CONNECTIONS = 8
+_DIGITS_MAX = 9
 
 
 class UnknownSchemaError(RedisError):
@@ -81,7 +82,7 @@ async def _check_schema(connection: AbstractConnection, keys: Keys) -> None:
             raise
         found = None
     # what is no number is none of ours; the next worker writes it anew
-    schema = int(found) if found and found.isdigit() else 0
+    schema = int(found) if found and found.isdigit() and len(found) <= _DIGITS_MAX else 0
     if schema > SCHEMA_KNOWN:
         raise UnknownSchemaError(
             f"cell {keys.cell} is in schema {schema}, and this release knows none after {SCHEMA_KNOWN}: "

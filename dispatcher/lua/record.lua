@@ -90,7 +90,8 @@ local function decoded(row)
   return readable and type(found) == 'table' and found or nil
 end
 
--- Gives packed values their names, from a place on; those behind the last name stay together.
+-- Gives packed values their names, from a place on, where a hash has no newer one; those behind the last name stay
+-- together.
 local function name_values(message, place, text)
   local at = 1
   while at and PACKED[place] do
@@ -101,7 +102,7 @@ local function name_values(message, place, text)
     elseif SINCE[name] then
       value = int(num(message.enqueued, 0) + num(value, 0) * SINCE[name])
     end
-    message[name] = value
+    if message[name] == nil then message[name] = value end
     at, place = stop and stop + 1, place + 1
   end
   message.tail = at and place .. '\t' .. sub(text, at)
@@ -343,8 +344,8 @@ end
 
 -- Writes down the schema of the cell's data, where nobody has or an earlier release did; see lanes/keys.py.
 local function keep_schema(key, schema)
-  local found = tonumber((try('GET', key) or ''):match('^%d+$'))
-  if not found or found < schema + 0 then redis.call('SET', key, schema) end
+  local found = try('GET', key) or ''
+  if #found > 9 or not find(found, '^%d+$') or found - schema < 0 then redis.call('SET', key, schema) end
 end
 
 -- Back into its lane, due at `due`.

@@ -27,7 +27,8 @@ from tests.cell import eventually
 from tests.lanes.cell import HOUR_US, NUMBER, OTHER, OWNER, SECOND_US, TOKEN, WABA, Cell, message
 from tests.servers import OwnServer, old_server_path
 
-OPTIONS = {"cluster-enabled": "yes", "cluster-require-full-coverage": "no"}
+# a busy machine must not make one node take the other for dead
+OPTIONS = {"cluster-enabled": "yes", "cluster-require-full-coverage": "no", "cluster-node-timeout": "120000"}
 SLOT = 12501  # that of {main}
 PERSON = ("+15551234567", NUMBER, WABA)
 
@@ -142,7 +143,8 @@ async def fill(cell: Cell) -> Books:
     since = now - 60 * SECOND_US
     await cell.redis.hset(cell.keys("msg:unsure"), mapping={"since": since, "claimed": since - SECOND_US})
     await cell.redis.zadd(cell.keys("uncertain"), {"unsure": now})
-    await cell.redis.hset(cell.keys("door"), mapping={"gap": now - HOUR_US, "seen": now + HOUR_US})
+    await cell.redis.hset(cell.keys("door"), "gap", now - HOUR_US)
+    await cell.redis.zadd(cell.keys("doors"), {"door-1": now})
     await cell.redis.hset(cell.keys(f"witness:{NUMBER}"), "", now)
     await cell.end_lease("lapsing")
     await cell.redis.hdel(cell.keys.gate(NUMBER), "owner")
