@@ -22,6 +22,7 @@ from dispatcher.numbersfile import NumbersFile
 from dispatcher.settings import Settings
 from dispatcher.simulator import Simulator
 from dispatcher.telemetry import Metrics
+from tests.servers import PATIENCE_S
 
 OTP, SHOP = "106540352242922", "106540352242923"
 NAMES = {OTP: "otp", SHOP: "shop"}
@@ -63,7 +64,7 @@ class Cell:
             started.set_result(app)
             await app.run()
 
-    async def end(self, app: App, timeout_s: float = 10) -> None:
+    async def end(self, app: App, timeout_s: float = PATIENCE_S) -> None:
         """Stop a worker as SIGTERM does, and wait for its end."""
         task = next(task for running, task in self._apps if running is app)
         app.stop()
@@ -93,7 +94,7 @@ class Cell:
         assert found is not None, f"{key} is not known"
         return found
 
-    async def becomes(self, key: str, state: str, within_s: float = 5) -> Record:
+    async def becomes(self, key: str, state: str, within_s: float = PATIENCE_S) -> Record:
         """Wait until a message has a state."""
 
         async def has_state() -> Record | None:
@@ -105,7 +106,7 @@ class Cell:
         except TimeoutError:
             raise AssertionError(f"{key} did not become {state}: {await self.client.status(key)}") from None
 
-    async def all_become(self, keys: list[str], state: str, within_s: float = 10) -> None:
+    async def all_become(self, keys: list[str], state: str, within_s: float = PATIENCE_S) -> None:
         for key in keys:
             await self.becomes(key, state, within_s)
 
@@ -117,7 +118,7 @@ class Cell:
         return [fields for _, fields in await self.redis.xrange(f"{self.prefix}events")]
 
 
-async def eventually(check: Callable[[], Awaitable[T | None]], within_s: float = 5) -> T:
+async def eventually(check: Callable[[], Awaitable[T | None]], within_s: float = PATIENCE_S) -> T:
     """Ask until the answer is true."""
     ends_at = time.monotonic() + within_s
     while time.monotonic() < ends_at:
