@@ -33,6 +33,7 @@ def missed(figures: Row) -> list[str]:
         *_missed_isolation(figures.get("isolation", ())),
         *_missed_throughput(figures.get("throughput", {})),
         *_missed_scale(figures.get("scale", {})),
+        *_missed_edges(figures.get("edges", ())),
     ]
 
 
@@ -157,3 +158,16 @@ def _missed_scale(found: Row) -> list[str]:
         if row["times"] > CLAIM_TIMES
     ]
     return lines
+
+
+def _missed_edges(rows: list[Row]) -> list[str]:
+    return [
+        f"{row['what']}: {row['figure']:g} {row['unit']}, {aim_of(row)} wanted"
+        for row in rows
+        if row["figure"] < row.get("least", 0) or row["figure"] > row.get("most", row["figure"])
+    ]
+
+
+def aim_of(row: Row) -> str:
+    """What is wanted of a figure at the edges, in words."""
+    return f"at least {row['least']:g}" if "least" in row else f"at most {row['most']:g}"

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dispatcher.embedded import find_server
-from tests.bench.aims import ANSWERS, waited_for_core
+from tests.bench.aims import ANSWERS, aim_of, waited_for_core
 from tests.bench.harness import cores
 
 Row = dict[str, Any]
@@ -50,6 +50,8 @@ def _tables(figures: Row) -> list[Table | str]:
         tables += [f"{name} left out: {why}" for name, why in found["left_out"].items()]
     if found := figures.get("scale"):
         tables += [_memory(found["memory"]), _claims(found["claims"]), _idle(found["idle"])]
+    if rows := figures.get("edges"):
+        tables.append(_edges(rows))
     return tables
 
 
@@ -152,6 +154,13 @@ def _idle(row: Row) -> Table:
         _figure(row["worker_share"], 3), _figure(row["redis_share"], 3), _figure(row["commands_per_s"]),
         _figure(row["scripts_per_s"]),
     )  # fmt: skip
+    return table
+
+
+def _edges(rows: list[Row]) -> Table:
+    table = _table("Around the worker", "", "", "", "aim")
+    for row in rows:
+        table.add_row(row["what"], _figure(row["figure"]), row["unit"], aim_of(row))
     return table
 
 
