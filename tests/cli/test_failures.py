@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from dispatcher.cli.commands import app
 from dispatcher.embedded import Server
 from tests.cli.conftest import Commands, Said, one_line
 from tests.cli.test_docs import commands_of
+from tests.servers import PATIENCE_S, closed_port
 
 COMMANDS = [name.partition(" ")[2] for name in commands_of(typer.main.get_command(app)) if name != "dispatcher"]
 LASTING = {"worker", "api", "exporter"}  # they wait for a Redis that is away
@@ -43,7 +45,7 @@ def run(commands: Commands, found: Case, *flags: str) -> Said:
     if found.command != "worker":
         return commands.run(*arguments)
     command = [sys.executable, "-m", "dispatcher", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     return Said(done.returncode, done.stdout, one_line(done.stderr))
 
 
@@ -132,10 +134,10 @@ AWAY = [
 
 
 @pytest.fixture(scope="module")
-def away() -> str:
-    """Where a Redis was, and is no more."""
-    with Server() as gone:
-        return gone.url
+def away() -> Iterator[str]:
+    """Where no Redis is."""
+    with closed_port() as port:
+        yield f"redis://127.0.0.1:{port}/0"
 
 
 @pytest.mark.parametrize("found", AWAY, ids=named)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher.simulator import Number, Simulator, SimulatorSettings
-from tests.cell import OTP, TOKEN
+from tests.cell import OTP, TOKEN, UNPACED
 from tests.deploy.dockerfile import Instruction, instructions
 from tests.deploy.papers import BASE, DEPLOY, ROOT
 from tests.servers import MadeOnce
@@ -79,6 +79,6 @@ def prepared(tmp_path: Path) -> Path:
 @pytest.fixture
 async def simulator() -> AsyncIterator[Simulator]:
     async with Simulator(
-        SimulatorSettings(numbers={OTP: Number(token=TOKEN, rate=80)}, token=TOKEN)
+        SimulatorSettings(numbers={OTP: Number(token=TOKEN, rate=UNPACED)}, token=TOKEN)
     ).serving() as running:
         yield running
