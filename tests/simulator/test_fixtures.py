@@ -1,21 +1,12 @@
-"""Meta's own examples, which nobody here wrote: they lie beside the checkout, or where WHATSAPP_FIXTURES points."""
+"""Examples in Meta's shapes, Meta's own among them, as the simulator takes them."""
 
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dispatcher.simulator.post import read_post
-
-EXAMPLES = "meta-openapi-v23.0/send_requests"
-
-
-def examples() -> Path | None:
-    if "WHATSAPP_FIXTURES" in os.environ:
-        return Path(os.environ["WHATSAPP_FIXTURES"]) / EXAMPLES
-    return next(Path(__file__).parents[3].glob(f"*/fixtures/{EXAMPLES}"), None)
+from tests.examples import SOURCES, payloads
 
 
 def filled(value: Any, name: str = "") -> Any:
@@ -27,17 +18,13 @@ def filled(value: Any, name: str = "") -> Any:
     return {"to": "+15551234567", "link": "https://example.com/a", "latitude": 1, "longitude": 1}.get(name, value)
 
 
-@pytest.mark.fixtures
-def test_every_example_of_a_send_by_meta_is_taken() -> None:
-    directory = examples()
-    if directory is None:
-        pytest.skip("Meta's examples are not beside the checkout")
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_example_of_a_send_is_taken(source: str) -> None:
     refused: dict[str, str] = {}
-    for path in sorted(directory.glob("*.json")):
-        # Two examples leave the type out, one is a read receipt; we are stricter than that.
-        document = json.loads(path.read_text())
+    for name, document in payloads(source, "send_requests").items():
+        # Some examples leave the type out, one is a read receipt; we are stricter than that.
         if "type" in document:
             problem = read_post("1", 0, "application/json", json.dumps(filled(document)).encode()).problem
             if problem is not None:
-                refused[path.name] = problem.details
+                refused[name] = problem.details
     assert refused == {}
