@@ -16,7 +16,7 @@ from dispatcher.demo.scene import START_LIMIT_S, STOP_LIMIT_S, Scene, staged
 from dispatcher.demo.traffic import Traffic
 from dispatcher.demo.watch import Watch, watching
 
-_RECEIPTS_LIMIT_S: Final = 10.0
+_RECEIPTS_LIMIT_S: Final = 60.0
 _RECORDS_A_CALL: Final = 500
 _ERROR: Final = re.compile(r'"level": ?"(?:error|critical)"|^Traceback')
 

@@ -25,7 +25,8 @@ UNCERTAIN_WINDOW_S: Final = 2.0
 UNCERTAIN_WINDOW_URGENT_S: Final = 1.0
 STOP_LIMIT_S: Final = HTTP_TIMEOUT_S + 5.0
 """A worker that is asked to end may take the HTTP deadline and 5 s."""
-START_LIMIT_S: Final = 15.0
+START_LIMIT_S: Final = 120.0
+"""Only so that nobody waits for ever: on a busy machine processes take their time to start."""
 
 _KEPT: Final = {"appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction"}
 _FAULTS: Final = {

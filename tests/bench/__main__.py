@@ -10,9 +10,9 @@ from typing import Any
 
 from rich.console import Console
 
-from tests.bench import aims, isolation, latency, pacing, reload, report, scale, throughput
+from tests.bench import aims, edges, isolation, latency, pacing, reload, report, scale, throughput
 
-PARTS = ("pacing", "idle", "urgent", "isolation", "throughput", "scale", "reload")
+PARTS = ("pacing", "idle", "urgent", "isolation", "throughput", "scale", "reload", "edges")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -55,6 +55,7 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "throughput": _throughput,
         "scale": _scale,
         "reload": _reload,
+        "edges": _edges,
     }
     figures: dict[str, Any] = {"machine": report.machine(), "quick": arguments.quick}
     for part in PARTS:
@@ -106,6 +107,10 @@ async def _scale(given: argparse.Namespace) -> Any:
 async def _reload(given: argparse.Namespace) -> Any:
     plan = reload.Plan(numbers=200, calm_s=0.5) if given.quick else reload.Plan(numbers=10_000, calm_s=10.0)
     return await reload.measure(say, plan)
+
+
+async def _edges(given: argparse.Namespace) -> Any:
+    return await edges.measure(say, edges.Plan(300, 100, 1) if given.quick else edges.Plan())
 
 
 async def _until_told(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -35,6 +35,7 @@ def missed(figures: Row) -> list[str]:
         *_missed_throughput(figures.get("throughput", {})),
         *_missed_scale(figures.get("scale", {})),
         *_missed_reload(figures.get("reload", ())),
+        *_missed_edges(figures.get("edges", ())),
     ]
 
 
@@ -168,3 +169,16 @@ def _missed_reload(rows: list[Row]) -> list[str]:
         for row in rows
         if row["own_max_ms"] > LAG_MS
     ]
+
+
+def _missed_edges(rows: list[Row]) -> list[str]:
+    return [
+        f"{row['what']}: {row['figure']:g} {row['unit']}, {aim_of(row)} wanted"
+        for row in rows
+        if row["figure"] < row.get("least", 0) or row["figure"] > row.get("most", row["figure"])
+    ]
+
+
+def aim_of(row: Row) -> str:
+    """What is wanted of a figure at the edges, in words."""
+    return f"at least {row['least']:g}" if "least" in row else f"at most {row['most']:g}"

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dispatcher.embedded import find_server
-from tests.bench.aims import ANSWERS, waited_for_core
+from tests.bench.aims import ANSWERS, aim_of, waited_for_core
 from tests.bench.harness import cores
 
 Row = dict[str, Any]
@@ -52,6 +52,8 @@ def _tables(figures: Row) -> list[Table | str]:
         tables += [_memory(found["memory"]), _claims(found["claims"]), _idle(found["idle"])]
     if "reload" in figures:
         tables.append(_reload(figures["reload"]))
+    if rows := figures.get("edges"):
+        tables.append(_edges(rows))
     return tables
 
 
@@ -166,6 +168,13 @@ def _reload(rows: list[Row]) -> Table:
         lags = (_figure(row[which]) for which in ("own_p99_ms", "own_max_ms", "lag_p99_ms", "lag_max_ms"))
         took_s = _figure(row["took_s"])
         table.add_row(row["change"], took_s, str(row["measured"]), str(row["posted"]), *lags, waited_for_core(row))
+    return table
+
+
+def _edges(rows: list[Row]) -> Table:
+    table = _table("Around the worker", "", "", "", "aim")
+    for row in rows:
+        table.add_row(row["what"], _figure(row["figure"]), row["unit"], aim_of(row))
     return table
 
 

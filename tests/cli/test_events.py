@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,9 +14,9 @@ import pytest
 from dispatcher.embedded import Server
 from tests.cli.conftest import Commands
 from tests.lanes.cell import NUMBER, Cell
+from tests.servers import PATIENCE_S, wait_until
 
 STREAM = "dispatch:{main}:events"
-PATIENCE_S = 20.0
 COMMAND = [sys.executable, "-m", "dispatcher", "events"]
 HOUR_MS = 3_600_000
 
@@ -185,10 +184,7 @@ def test_following_ends_cleanly_when_interrupted(commands: Commands, server: Ser
 def test_following_begins_now(commands: Commands, server: Server) -> None:
     tell(commands, told("old"))
     with following(server, "--follow") as process:
-        deadline = time.monotonic() + PATIENCE_S
-        while not blocked(commands):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_until(lambda: blocked(commands))
         tell(commands, told("new"))
         assert read_line(process).split()[-1] == "new"
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from dispatcher.embedded import Server
 from dispatcher.lanes.keys import SCHEMA_KNOWN
 from tests.cli.conftest import Commands, Said, one_line
 from tests.cli.test_docs import commands_of
+from tests.servers import PATIENCE_S, closed_port
 
 COMMANDS = [name.partition(" ")[2] for name in commands_of(typer.main.get_command(app)) if name != "dispatcher"]
 LASTING = {"worker", "api", "exporter"}  # they wait for a Redis that is away
@@ -44,7 +46,7 @@ def run(commands: Commands, found: Case, *flags: str) -> Said:
     if found.command != "worker":
         return commands.run(*arguments)
     command = [sys.executable, "-m", "dispatcher", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     return Said(done.returncode, done.stdout, one_line(done.stderr))
 
 
@@ -133,10 +135,10 @@ AWAY = [
 
 
 @pytest.fixture(scope="module")
-def away() -> str:
-    """Where a Redis was, and is no more."""
-    with Server() as gone:
-        return gone.url
+def away() -> Iterator[str]:
+    """Where no Redis is."""
+    with closed_port() as port:
+        yield f"redis://127.0.0.1:{port}/0"
 
 
 @pytest.mark.parametrize("found", AWAY, ids=named)

@@ -18,7 +18,10 @@ from dispatcher.exporter.app import ExporterMetrics, assembled
 from dispatcher.exporter.journal import Journal
 from dispatcher.settings import Settings
 from tests.lanes.cell import Cell
+from tests.servers import PATIENCE_S
 
+LONG: dict[str, Any] = {"redis_timeout_s": 3.9, "number_lease_s": 7.8}
+"""As long as settings allow: here a slow answer of Redis is an answer."""
 Labels = frozenset[tuple[str, str]]
 
 
@@ -63,8 +66,8 @@ class Exporter:
 
 
 @asynccontextmanager
-async def exporting(url: str, timeout_s: float = 4.0, **given: Any) -> AsyncIterator[Exporter]:
-    settings = Settings(redis_url=url, **given)
+async def exporting(url: str, timeout_s: float = PATIENCE_S, **given: Any) -> AsyncIterator[Exporter]:
+    settings = Settings(redis_url=url, **{**LONG, **given})
     async with assembled(settings, Journal("exporter"), timeout_s) as metrics:
         yield Exporter(metrics)
 

@@ -14,14 +14,14 @@ from dispatcher.lanes.spool import Spool
 from dispatcher.message import Priority
 from dispatcher.webhooks.updates import Inbound, Notice, Preference, Unreadable
 from tests.lanes.cell import HOUR_US, NUMBER, OTHER, OWNER, TOKEN, WABA, Cell, keys_of, message, text
-from tests.servers import OwnServer, old_server_path
+from tests.servers import PATIENCE_S, OwnServer, old_server_path
 
 
 @pytest.fixture(params=["suite", "redis-6.2"])
 async def cell(request: pytest.FixtureRequest, own_server: OwnServer) -> AsyncIterator[Cell]:
     """A cell on a server of the test's own, with messages in all states and not full yet."""
     server = own_server(old_server_path() if request.param == "redis-6.2" else None)
-    redis = connect(server.url, Keys(), timeout_s=5)
+    redis = connect(server.url, Keys(), timeout_s=PATIENCE_S)
     cell = Cell(redis)
     cell.url = server.url
     await cell.registry.publish([Published(NUMBER, "otp-us", 80, WABA)])

@@ -15,6 +15,7 @@ from dispatcher.exporter.app import ExporterMetrics
 from dispatcher.exporter.families import FAMILIES
 from dispatcher.exporter.lookout import Look
 from dispatcher.telemetry import Metrics, serve_metrics
+from tests.servers import PATIENCE_S
 from tests.telemetry import docs
 
 
@@ -50,7 +51,7 @@ def test_an_answer_of_a_second_and_a_wait_of_hours_have_buckets(metrics: Metrics
 def test_metrics_are_served_until_closed(metrics: Metrics) -> None:
     metrics.settled.labels("dead", "held").inc()
     server = serve_metrics(metrics, 0, addr="127.0.0.1")
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=PATIENCE_S) as answer:
         lines = answer.read().decode().splitlines()
     assert 'dispatcher_settled_total{cause="held",state="dead"} 1.0' in lines
     assert any(line.startswith("process_resident_memory_bytes ") for line in lines)

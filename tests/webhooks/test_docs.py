@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from dispatcher import Dispatcher, Event, Incoming
 from dispatcher.embedded import Server
 from dispatcher.event import TYPES
+from tests.servers import PATIENCE_S
 
 DOCS = (Path(__file__).parents[2] / "docs" / "events.md").read_text()
 
@@ -54,7 +55,7 @@ async def test_the_consumer_of_the_page_runs(server: Server, redis: "Redis") -> 
             done.set()
 
     consumer = asyncio.create_task(examples()["consume"](server.url, work))
-    await asyncio.wait_for(done.wait(), 5)
+    await asyncio.wait_for(done.wait(), PATIENCE_S)
     consumer.cancel()
     await asyncio.wait([consumer])
     assert found == [("k1", "order=1", "rejected", "100"), ("k3", "order=3", "rejected", "100")]
