@@ -293,6 +293,7 @@ class Lanes(RuleBasedStateMachine):
         assert batch.streak == gate.streak
         if gate.streak and gate.why != "foreign" and expected:
             gate.probing = True
+            self.run(self.cell.set_gate(number, probe=self.run(self.cell.now()) + HOUR_US))  # nor does the trial
         for claimed in batch.messages:
             kept = self.kept[claimed.key]
             kept.state, kept.claim = "sending", kept.claim + 1
