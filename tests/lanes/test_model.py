@@ -294,6 +294,7 @@ class Lanes(RuleBasedStateMachine):
         assert batch.streak == gate.streak
         if gate.streak and gate.why != "foreign" and expected:
             gate.probing = True
+            self.run(self.cell.set_gate(number, probe=self.run(self.cell.now()) + HOUR_US))  # nor does the trial
         for claimed in batch.messages:
             kept = self.kept[claimed.key]
             kept.state, kept.claim = "sending", kept.claim + 1
@@ -506,6 +507,7 @@ class Lanes(RuleBasedStateMachine):
     def end(self, name: str, state: str) -> None:
         kept = self.kept[name]
         kept.state, kept.parked = state, ""
+        kept.replaced = kept.replaced and state != "accepted"  # an acceptance that comes late wins, and has no cause
         # a dead one waits for a person, an accepted one may still fail; a late code is of no use
         kept.has_body = kept.has_body and (state == "dead" or (state == "accepted" and kept.lane > 0))
         self.told.append((state, name))
