@@ -671,7 +671,9 @@ class Lanes(RuleBasedStateMachine):
                 score = self.run(self.cell.score(f"lane:{kept.number}:{kept.lane}", entry.message.key))
                 assert score is not None
                 kept.place = score
-                offsets = [int(e.value) for e in entries if e.message is entry.message and e.value in (0, HOUR_US)]
+                offsets = [
+                    int(e.value) for e in entries if e.message.key == entry.message.key and e.value in (0, HOUR_US)
+                ]
                 allowed = [range(before + offset, after + offset + 1) for offset in offsets]
                 assert score == kept.due or any(score in window for window in allowed)
 

@@ -186,7 +186,9 @@ async def test_five_uncertain_answers_in_a_row_close_the_gate(
     server: Server, simulator: Simulator, tmp_path: Path
 ) -> None:
     simulator.rules.add(AnswerRule(fault="reset_before", number=OTP))
-    async with open_cell(server.url, tmp_path, simulator, **SHORT, room=1) as cell:  # one after the other
+    async with open_cell(
+        server.url, tmp_path, simulator, **SHORT, in_flight_per_number=1
+    ) as cell:  # one after the other
         await cell.send_all([f"m{i}" for i in range(30)], priority="bulk")
         await cell.work()
 
