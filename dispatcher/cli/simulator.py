@@ -1,18 +1,13 @@
 """`dispatcher simulator`: a stand-in for the Cloud API."""
 
+import json
 import sys
-from contextlib import redirect_stdout
-from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from dispatcher.cli.output import Json, fail
-
-if TYPE_CHECKING:
-    from dispatcher.simulator import SimulatorSettings
 
 Host = Annotated[str, typer.Option(help="Where to listen.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 takes a free one.")]
@@ -59,29 +54,43 @@ def simulate(
     It says on its first line where it listens; set DISPATCHER_GRAPH_URL to that. With --json the report alone goes to
     standard output.
     """
-    from dispatcher.simulator import Number, SimulatorSettings, flags
+    from dispatcher import simulator
+    from dispatcher.simulator.server import run
 
     try:
-        pace = SimulatorSettings(rate=rate, latency_ms=latency_ms, jitter_ms=jitter_ms, limit_status=int(limit_status))
-        door = replace(pace, host=host, port=port, token=token, numbers={id_: Number() for id_ in number or []})
-        rules = replace(door, has_pair_limit=pair_limit, held_templates=frozenset(held_template or []))
-        settings = replace(rules, faults=flags.faults(fault or [], seed), webhooks=flags.webhooks(webhook or []))
+        settings = simulator.SimulatorSettings(
+            host=host,
+            port=port,
+            token=token,
+            numbers={id_: simulator.SimulatedNumber() for id_ in number or []},
+            rate=rate,
+            latency_ms=latency_ms,
+            jitter_ms=jitter_ms,
+            limit_status=int(limit_status),
+            has_pair_limit=pair_limit,
+            held_templates=frozenset(held_template or []),
+            faults=simulator.Faults.parse(fault or [], seed),
+            webhooks=simulator.WebhookSettings.parse(webhook or []),
+        )
     except ValueError as exc:
         raise typer.BadParameter(str(exc)) from None
     try:
-        _run(settings, ledger, as_json=as_json)
+        report = run(settings, lambda url: _say(url, as_json=as_json))
     except OSError as exc:
         fail(f"{exc}; give another --port, or 0 for a free one")
+    _write(json.dumps(report, indent=2) + "\n", ledger, as_json=as_json)
 
 
-def _run(settings: "SimulatorSettings", ledger: Path | None, *, as_json: bool) -> None:
-    from dispatcher.simulator.run import run
+def _say(url: str, *, as_json: bool) -> None:
+    print(f"listening on {url}", file=sys.stderr if as_json else sys.stdout, flush=True)
 
-    if not as_json:
-        run(settings, ledger)
-        return
-    with TemporaryDirectory() as folder:
-        report = ledger or Path(folder) / "ledger.json"
-        with redirect_stdout(sys.stderr):
-            run(settings, report)
-        sys.stdout.write(report.read_text())
+
+def _write(report: str, ledger: Path | None, *, as_json: bool) -> None:
+    if as_json or ledger is None:
+        sys.stdout.write(report)
+        sys.stdout.flush()
+    if ledger is not None:
+        try:
+            ledger.write_text(report)
+        except OSError as exc:
+            fail(f"--ledger: {exc}")

@@ -164,7 +164,7 @@ def _start_simulator(options: Options, folder: Path) -> Part:
         flags += ["--fault", f"{name}={chance}"]
     for number in numbers_of(options).values():
         flags += ["--number", number]
-    command = [sys.executable, "-m", "dispatcher.simulator", *flags]
+    command = [sys.executable, "-m", "dispatcher", "simulator", *flags]
     simulator = Part("simulator", command, folder, clean_environment())
     simulator.guard(folder)
     return simulator

@@ -1,9 +1,7 @@
 """A stand-in for the Cloud API over real HTTP, written from Meta's papers; it must not know the code that it judges."""
 
-from dispatcher.simulator.faults import Faults
-from dispatcher.simulator.rules import Rule
+from dispatcher.simulator.faults import AnswerRule, Faults
 from dispatcher.simulator.server import Simulator
-from dispatcher.simulator.settings import Number, SimulatorSettings
-from dispatcher.simulator.webhooks.settings import WebhookSettings
+from dispatcher.simulator.settings import SimulatedNumber, SimulatorSettings, WebhookSettings
 
-__all__ = ["Faults", "Number", "Rule", "Simulator", "SimulatorSettings", "WebhookSettings"]
+__all__ = ["AnswerRule", "Faults", "SimulatedNumber", "Simulator", "SimulatorSettings", "WebhookSettings"]

@@ -1,11 +1,16 @@
-"""HTTP/1.1 over httptools: stamps what arrives, keeps answers in order, breaks connections; knows nothing of Graph."""
+"""HTTP/1.1 over httptools: stamps what arrives before it is parsed, and can break connections or refuse them.
+
+Answers keep the order of their requests. Knows nothing of Graph.
+"""
 
 import asyncio
 import socket
 import struct
+import sys
 import time
 from collections import deque
-from typing import Protocol, cast
+from collections.abc import Callable
+from typing import cast
 
 import httptools
 
@@ -14,16 +19,9 @@ LARGEST_BODY = 1_048_576
 BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-class Endpoint(Protocol):
-    """What requests are handed to."""
-
-    def handle(self, request: "Request") -> None:
-        """A whole request is here. Answer it now or later, break it, or leave it hanging."""
-
-    def ended(self, request: "Request") -> None:
-        """The request was answered, or its connection is gone. Called once for each."""
+BACKLOG = 4096
+# Two sockets share the address, one of them never listens: macOS allows it with the first option, Linux the second.
+SHARED_ADDRESS = socket.SO_REUSEPORT if sys.platform == "darwin" else socket.SO_REUSEADDR
 
 
 class Request:
@@ -35,9 +33,9 @@ class Request:
         "body",
         "connection",
         "content_type",
-        "filed_under",
         "is_ended",
         "is_last",
+        "key",
         "method",
         "reply",
         "target",
@@ -51,8 +49,8 @@ class Request:
         self.authorization: bytes | None = None
         self.content_type = b""
         self.body = b""
-        # What the endpoint remembers this request by.
-        self.filed_under = ""
+        # The idempotency key that it carries, once somebody has read the body.
+        self.key = ""
         self.is_last = False
         self.is_ended = False
         self.reply: bytes | None = None
@@ -72,23 +70,22 @@ class Request:
         self.connection.reset()
 
 
-class Inbox:
+class Arrivals:
     """Stamps all that arrives in one turn of the loop before any of it is parsed: the work must not look like delay.
 
     A request counts as arrived with the bytes that complete it, so that times never go backwards.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self) -> None:
         self._arrived: deque[tuple[Connection, int, bytes]] = deque()
 
     def put(self, connection: "Connection", data: bytes) -> None:
         """Take in what arrived just now."""
         self._arrived.append((connection, time.monotonic_ns(), data))
         if len(self._arrived) == 1:
-            self._loop.call_soon(self._open)
+            asyncio.get_running_loop().call_soon(self._parse_all)
 
-    def _open(self) -> None:
+    def _parse_all(self) -> None:
         arrived, self._arrived = self._arrived, deque()
         try:
             while arrived:
@@ -98,16 +95,14 @@ class Inbox:
             # One connection's trouble must not lose what others sent.
             if arrived:
                 self._arrived = arrived + self._arrived
-                self._loop.call_soon(self._open)
+                asyncio.get_running_loop().call_soon(self._parse_all)
 
 
 class Connection(asyncio.Protocol):
     """One connection of a client. Requests are handled as they arrive and answered in that order."""
 
-    def __init__(self, endpoint: Endpoint, inbox: Inbox, connections: set["Connection"]) -> None:
-        self._endpoint = endpoint
-        self._inbox = inbox
-        self._connections = connections
+    def __init__(self, listener: "Listener") -> None:
+        self._listener = listener
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
         self._unanswered: deque[Request] = deque()
@@ -127,11 +122,11 @@ class Connection(asyncio.Protocol):
         """A client is there."""
         # A cast, since uvloop's transports are no asyncio.Transport by inheritance.
         self._transport = cast("asyncio.Transport", transport)
-        self._connections.add(self)
+        self._listener.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
         """Stamp first, parse later."""
-        self._inbox.put(self, data)
+        self._listener.arrivals.put(self, data)
 
     def eof_received(self) -> None:
         """The client has gone: what it asked is over at once, before the next request of another connection."""
@@ -142,7 +137,7 @@ class Connection(asyncio.Protocol):
         """The connection is gone."""
         self._transport = None
         self._is_gone = True
-        self._connections.discard(self)
+        self._listener.connections.discard(self)
         self._end_all()
 
     # What the parser calls.
@@ -184,7 +179,7 @@ class Connection(asyncio.Protocol):
         request.is_last = not self._parser.should_keep_alive()
         self._complete.append(request)
 
-    # What the inbox and the requests call.
+    # What the arrivals, the requests and the listener call.
 
     def parse(self, arrived_ns: int, data: bytes) -> None:
         """Take in bytes that arrived then, and hand on what they complete."""
@@ -198,7 +193,7 @@ class Connection(asyncio.Protocol):
         for request in complete:
             request.arrived_ns = arrived_ns
             self._unanswered.append(request)
-            self._endpoint.handle(request)
+            self._listener.on_request(request)
             if self._is_gone:
                 self._end_all()
         if self._is_too_large:
@@ -249,9 +244,90 @@ class Connection(asyncio.Protocol):
     def _end(self, request: Request) -> None:
         if not request.is_ended:
             request.is_ended = True
-            self._endpoint.ended(request)
+            self._listener.on_ended(request)
 
     def _end_all(self) -> None:
         for request in self._unanswered:
             self._end(request)
         self._unanswered.clear()
+
+
+class Listener:
+    """The listening socket: opens, closes so that connects are refused, and opens again on the same port.
+
+    `on_request` gets each whole request and answers it now or later, breaks it, or leaves it hanging. `on_ended` is
+    called once for each: it was answered, or its connection is gone. Use within a running event loop.
+    """
+
+    def __init__(
+        self, host: str, port: int, *, on_request: Callable[[Request], None], on_ended: Callable[[Request], None]
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.on_request = on_request
+        self.on_ended = on_ended
+        self.arrivals = Arrivals()
+        self.connections: set[Connection] = set()
+        self._reserved: socket.socket | None = None
+        self._server: asyncio.Server | None = None
+        self._reopening: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Listen, on the same port as before if there was one.
+
+        Raises:
+            OSError: The port is taken.
+        """
+        if self._server is not None:
+            return
+        if self._reserved is None:
+            # A bound socket that never listens keeps the port ours while connects are refused.
+            self._reserved = self._bound_socket()
+            self.port = self._reserved.getsockname()[1]
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: Connection(self), sock=self._bound_socket(), backlog=BACKLOG)
+
+    def _bound_socket(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        bound = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, SHARED_ADDRESS, 1)
+            bound.bind((self.host, self.port))
+        except OSError:
+            bound.close()
+            raise
+        return bound
+
+    def close(self) -> None:
+        """Refuse connects from now on; connections are closed as soon as what they asked is answered."""
+        if self._server is None:
+            return
+        self._server.close()
+        self._server = None
+        for connection in tuple(self.connections):
+            connection.retire()
+
+    def close_for(self, seconds: float) -> None:
+        """Close, and open again after so long."""
+        self.close()
+        if self._reopening is not None:
+            self._reopening.cancel()
+        self._reopening = asyncio.get_running_loop().create_task(self._open_after(seconds))
+
+    async def _open_after(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        await self.open()
+
+    async def end(self) -> None:
+        """Close for good, and give up the port; what is still connected is cut off."""
+        self.close()
+        if self._reopening is not None:
+            self._reopening.cancel()
+            await asyncio.gather(self._reopening, return_exceptions=True)
+        for connection in tuple(self.connections):
+            connection.abort()
+        if self._reserved is not None:
+            self._reserved.close()
+            self._reserved = None
+        while self.connections:  # noqa: ASYNC110 - a turn or two of the loop, at the very end
+            await asyncio.sleep(0)

@@ -1,9 +1,9 @@
-"""Which numbers there are, whose token opens them, and the limit of each."""
+"""Which numbers there are, whose token opens them, and what each may send."""
 
+from dispatcher.simulator.answers import Decision
 from dispatcher.simulator.codes import status_of
-from dispatcher.simulator.decision import Decision
-from dispatcher.simulator.settings import Number, SimulatorSettings
-from dispatcher.simulator.window import Window
+from dispatcher.simulator.limits import RateWindow
+from dispatcher.simulator.settings import SimulatedNumber, SimulatorSettings
 
 NO_TOKEN = 104
 BAD_TOKEN = 190
@@ -17,14 +17,14 @@ class Sender:
     __slots__ = ("display_phone_number", "latency_ms", "token", "waba_id", "window")
 
     def __init__(self, rate: float) -> None:
-        self.window = Window(rate)
+        self.window = RateWindow(rate)
         self.token: str | None = None
         self.latency_ms: float | None = None
         self.waba_id: str | None = None
         self.display_phone_number: str | None = None
 
 
-class Numbers:
+class Senders:
     """The numbers of a simulator. One that was started without any takes every id for a number."""
 
     def __init__(self, settings: SimulatorSettings) -> None:
@@ -34,7 +34,7 @@ class Numbers:
         for number, value in settings.numbers.items():
             self.add(number, value)
 
-    def add(self, number: str, value: Number) -> None:
+    def add(self, number: str, value: SimulatedNumber) -> None:
         """A new number, or new values for a known one, whose window goes on."""
         rate = self._settings.rate if value.rate is None else value.rate
         sender = self._senders.get(number)
@@ -50,7 +50,7 @@ class Numbers:
         """The sender with this id."""
         sender = self._senders.get(number)
         if sender is None and self._takes_any:
-            self.add(number, Number())
+            self.add(number, SimulatedNumber())
         return self._senders.get(number)
 
     def refuse(self, number: str, sender: Sender | None, token: str | None) -> Decision | None:

@@ -1,23 +1,26 @@
-"""The simulator as a whole: starts, routes, stops; the only module that knows all the others."""
+"""The simulator as a whole: starts, routes, stops, in this process or as one of its own."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import gc
+import re
+import signal
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Self
 
-from dispatcher.simulator import answers
-from dispatcher.simulator.control import PREFIXES, Control
-from dispatcher.simulator.door import Door
-from dispatcher.simulator.faults import Dice, Faults
-from dispatcher.simulator.ledger import Ledger
-from dispatcher.simulator.messages import PATH, Messages
-from dispatcher.simulator.protocol import Request
-from dispatcher.simulator.rules import Rules
-from dispatcher.simulator.senders import Numbers
-from dispatcher.simulator.settings import Number, SimulatorSettings
-from dispatcher.simulator.webhooks.office import Webhooks
+from dispatcher.simulator.answers import error_body, send_json
+from dispatcher.simulator.control import CONTROL_PATHS, ControlApi
+from dispatcher.simulator.faults import Faults, FaultSampler, Rules
+from dispatcher.simulator.ledger import SimulatorLedger
+from dispatcher.simulator.messages import MessagesEndpoint
+from dispatcher.simulator.protocol import Listener, Request
+from dispatcher.simulator.senders import Senders
+from dispatcher.simulator.settings import SimulatedNumber, SimulatorSettings, check_latency
+from dispatcher.simulator.webhooks import OutgoingWebhooks
 
+# A number's id and what is asked of it.
+GRAPH_PATH = re.compile(rb"/v[0-9]+\.[0-9]+/([^/?]+)/([a-z_]+)(?:\?.*)?")
 UNKNOWN_PATH = 2500
 UNSUPPORTED = 100
 # How long a stop waits for answers whose time has not come.
@@ -29,20 +32,25 @@ class Simulator:
 
     def __init__(self, settings: SimulatorSettings | None = None) -> None:
         self.settings = settings or SimulatorSettings()
-        self.ledger = Ledger(keep_bodies=self.settings.keep_bodies)
-        self._door = Door(self, self.settings.host, self.settings.port)
-        numbers = Numbers(self.settings)
-        self.webhooks = Webhooks(self.settings.webhooks, numbers, self.ledger.webhooks)
+        self.ledger = SimulatorLedger(keep_bodies=self.settings.keep_bodies)
+        self._listener = Listener(
+            self.settings.host, self.settings.port, on_request=self._handle, on_ended=self._request_ended
+        )
+        self._senders = Senders(self.settings)
+        self.webhooks = OutgoingWebhooks(self.settings.webhooks, self._senders, self.ledger.webhooks)
         for template in self.settings.held_templates:
             self.webhooks.hold(template)
-        self._messages = Messages(self.settings, numbers, self.ledger, self.webhooks, self._door)
-        self._control = Control(self)
+        self._messages = MessagesEndpoint(
+            self.settings, self._senders, self.ledger, self.webhooks, self._listener.close_for
+        )
+        self._control = ControlApi(self)
+        self._graph: dict[bytes, Callable[[Request, str], None]] = {b"messages": self._messages.handle}
 
     @property
     def url(self) -> str:
         """Where it listens; known once it has started."""
-        host = f"[{self._door.host}]" if ":" in self._door.host else self._door.host
-        return f"http://{host}:{self._door.port}"
+        host = f"[{self._listener.host}]" if ":" in self._listener.host else self._listener.host
+        return f"http://{host}:{self._listener.port}"
 
     @property
     def rules(self) -> Rules:
@@ -52,15 +60,15 @@ class Simulator:
     @property
     def faults(self) -> Faults:
         """The faults in force; assign others at any time, their seed starts anew."""
-        return self._messages.dice.faults
+        return self._messages.fault_sampler.faults
 
     @faults.setter
     def faults(self, faults: Faults) -> None:
-        self._messages.dice = Dice(faults)
+        self._messages.fault_sampler = FaultSampler(faults)
 
-    def add_number(self, number: str, value: Number) -> None:
+    def add_number(self, number: str, value: SimulatedNumber) -> None:
         """A new number, or new values for a known one."""
-        self._messages.numbers.add(number, value)
+        self._senders.add(number, value)
 
     def set_latency(self, latency_ms: float, jitter_ms: float = 0.0) -> None:
         """How long answers take from now on.
@@ -68,8 +76,7 @@ class Simulator:
         Raises:
             ValueError: One is below zero.
         """
-        if latency_ms < 0 or jitter_ms < 0:
-            raise ValueError("latency and jitter are not below zero")
+        check_latency(latency_ms, jitter_ms)
         self._messages.latency.base_ms = latency_ms
         self._messages.latency.jitter_ms = jitter_ms
 
@@ -88,57 +95,84 @@ class Simulator:
         Raises:
             OSError: The port is taken.
         """
-        await self._door.open()
+        await self._listener.open()
         self.webhooks.start()
 
     async def stop(self) -> None:
         """Listen no more, give the answers that are due, and cut off what hangs."""
-        self._door.shut()
+        self._listener.close()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._messages.is_idle.wait(), LONGEST_STOP_S)
-        await self._door.close()
+        await self._listener.end()
         await self._control.stop()
         await self.webhooks.stop()
 
     async def stop_listening(self) -> None:
         """Refuse connects from now on; connections are closed as soon as what they asked is answered."""
-        self._door.shut()
-        # The event loop closes the socket in its next turn.
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        self._listener.close()
+        await _let_sockets_close()
 
     async def listen_again(self) -> None:
         """Take connects again, on the same port."""
-        await self._door.open()
+        await self._listener.open()
 
     async def refuse(self, seconds: float) -> None:
-        """Refuse connects for so long. Returns as soon as they are refused; the door opens by itself."""
-        self._door.shut_for(seconds)
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        """Refuse connects for so long. Returns as soon as they are refused; it listens again by itself."""
+        self._listener.close_for(seconds)
+        await _let_sockets_close()
 
     def refuse_soon(self, seconds: float) -> None:
         """Refuse connects for so long, once what is being answered now is answered."""
-        asyncio.get_running_loop().call_soon(self._door.shut_for, seconds)
+        asyncio.get_running_loop().call_soon(self._listener.close_for, seconds)
 
-    def handle(self, request: Request) -> None:
-        """Route a request."""
-        if request.target.startswith(PREFIXES):
+    def _handle(self, request: Request) -> None:
+        if request.target.startswith(CONTROL_PATHS):
             self._control.handle(request)
             return
-        path = PATH.fullmatch(request.target)
-        if path is None:
+        path = GRAPH_PATH.fullmatch(request.target)
+        endpoint = None if path is None else self._graph.get(path[2])
+        if path is None or endpoint is None:
             _refuse(request, UNKNOWN_PATH, "Unknown path components: " + request.target.decode("latin-1"))
         elif request.method != b"POST":
             _refuse(request, UNSUPPORTED, f"Unsupported {request.method.decode('latin-1').lower()} request")
         else:
-            self._messages.handle(request, path[1].decode("latin-1"))
+            endpoint(request, path[1].decode("latin-1"))
 
-    def ended(self, request: Request) -> None:
-        """A request was answered, or its connection is gone."""
-        self.ledger.closes(request.filed_under)
+    def _request_ended(self, request: Request) -> None:
+        self.ledger.end(request.key)
 
 
 def _refuse(request: Request, code: int, details: str) -> None:
-    body = answers.error_body(code, details=details)
-    request.answer(answers.head(400, len(body)), body)
+    send_json(request, 400, error_body(code, details=details))
+
+
+async def _let_sockets_close() -> None:
+    # The event loop closes a socket in its next turn.
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+
+def run(settings: SimulatorSettings, on_listening: Callable[[str], None]) -> dict[str, object]:
+    """Be a simulator until SIGTERM or SIGINT; the ledger's report. `on_listening` gets the URL once it serves.
+
+    Raises:
+        OSError: The port is taken.
+    """
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(settings, on_listening))
+
+
+async def _serve(settings: SimulatorSettings, on_listening: Callable[[str], None]) -> dict[str, object]:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    async with Simulator(settings).serving() as simulator:
+        # What lives as long as the process need not be searched for garbage: a pause there looks like late arrivals.
+        gc.collect()
+        gc.freeze()
+        on_listening(simulator.url)
+        await stop.wait()
+    return simulator.ledger.report()

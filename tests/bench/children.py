@@ -5,7 +5,6 @@ comes in there tells one that has said `ready` to begin.
 """
 
 import os
-import runpy
 import sys
 import threading
 
@@ -25,8 +24,11 @@ def _worker() -> None:
 
 
 def _simulator(arguments: list[str]) -> None:
-    sys.argv = ["simulator", *arguments]
-    runpy.run_module("dispatcher.simulator", run_name="__main__", alter_sys=True)
+    """Be `dispatcher simulator`."""
+    from dispatcher.cli import main
+
+    sys.argv = ["dispatcher", "simulator", *arguments]
+    main()
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dispatcher import content as contents
 from dispatcher.message import Message, body
-from dispatcher.simulator.post import read_post
+from dispatcher.simulator.send_request import read_send_request
 from tests.content.samples import LINK, OFFER_ENDS_AT
 
 LINKS = st.just(LINK) | st.from_regex(r"https://[a-z]{1,9}\.example/[a-z]{0,9}", fullmatch=True)
@@ -140,4 +140,4 @@ def test_whatever_is_built_is_taken_by_everyone_and_comes_back_the_same(built: c
     }
     assert document == built
     assert contents.read(document) == built
-    assert read_post("106540352242922", 0, "application/json", request).problem is None
+    assert read_send_request("106540352242922", 0, "application/json", request).problem is None

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher.embedded import Server
-from dispatcher.simulator import Number, Simulator, SimulatorSettings
+from dispatcher.simulator import SimulatedNumber, Simulator, SimulatorSettings
 from tests.cell import OTP, SHOP, TOKEN, Cell
 from tests.cell import cell as open_cell
 from tests.crash.workers import SHORT
@@ -12,7 +12,7 @@ from tests.crash.workers import SHORT
 
 @pytest.fixture
 async def simulator() -> AsyncIterator[Simulator]:
-    numbers = {OTP: Number(token=TOKEN, rate=80), SHOP: Number(token=TOKEN, rate=80)}
+    numbers = {OTP: SimulatedNumber(token=TOKEN, rate=80), SHOP: SimulatedNumber(token=TOKEN, rate=80)}
     async with Simulator(SimulatorSettings(numbers=numbers, token="EAAGother", latency_ms=200)).serving() as running:
         yield running
 

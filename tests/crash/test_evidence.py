@@ -14,7 +14,7 @@ import structlog
 
 from dispatcher import logs
 from dispatcher.embedded import Server
-from dispatcher.simulator import Faults, Number, Rule, Simulator, SimulatorSettings
+from dispatcher.simulator import AnswerRule, Faults, SimulatedNumber, Simulator, SimulatorSettings
 from tests.cell import NAMES, OTP, SHOP, TOKEN, Cell, eventually
 from tests.cell import cell as open_cell
 from tests.crash.doors import door
@@ -38,7 +38,7 @@ TRICKLE_EVERY_S = 0.05
 
 @pytest.fixture
 async def simulator() -> AsyncIterator[Simulator]:
-    numbers = {number: Number(token=TOKEN, rate=RATE) for number in (OTP, SHOP)}
+    numbers = {number: SimulatedNumber(token=TOKEN, rate=RATE) for number in (OTP, SHOP)}
     settings = SimulatorSettings(numbers=numbers, token="EAAGother", latency_ms=50, faults=FAULTS)
     async with Simulator(settings).serving() as running:
         yield running
@@ -160,7 +160,7 @@ async def quiet(server: Server, simulator: Simulator, tmp_path: Path) -> AsyncIt
 
 
 async def test_a_code_that_was_accepted_twice_is_named_with_both_ids(quiet: Cell) -> None:
-    quiet.simulator.rules.add(Rule(fault="close_after", number=OTP, count=1))
+    quiet.simulator.rules.add(AnswerRule(fault="close_after", number=OTP, count=1))
     late_ms = 2_500  # later than the window of a code
     async with door(quiet, sent_ms=late_ms, delivered_ms=late_ms, read_ms=late_ms):
         await quiet.work()
@@ -175,7 +175,7 @@ async def test_a_code_that_was_accepted_twice_is_named_with_both_ids(quiet: Cell
 
 @pytest.mark.parametrize("fault", ["close_after", "half_body", "error_5xx_after", "hang_after"])
 async def test_a_receipt_resolves_a_send_whose_answer_was_lost(quiet: Cell, fault: str) -> None:
-    quiet.simulator.rules.add(Rule(fault=fault, number=OTP, count=1))
+    quiet.simulator.rules.add(AnswerRule(fault=fault, number=OTP, count=1))
     async with door(quiet, sent_ms=300, delivered_ms=400, read_ms=500):
         await quiet.work()
         await quiet.send("order-1")
@@ -203,7 +203,7 @@ async def test_receipts_that_come_before_our_own_answer_change_nothing(quiet: Ce
 
 async def test_silence_proves_only_what_the_door_was_open_for(quiet: Cell) -> None:
     """The door dies and comes back while a send is uncertain: it is held, not sent again."""
-    quiet.simulator.rules.add(Rule(fault="close_before", number=OTP, count=1))
+    quiet.simulator.rules.add(AnswerRule(fault="close_before", number=OTP, count=1))
     async with door(quiet):
         await quiet.work()
         await quiet.send("order-1")
@@ -216,7 +216,7 @@ async def test_silence_proves_only_what_the_door_was_open_for(quiet: Cell) -> No
 
 async def test_numbers_whose_webhooks_go_elsewhere_prove_nothing(quiet: Cell) -> None:
     """The other number's receipts come; this one's never do."""
-    quiet.simulator.rules.add(Rule(fault="close_before", number=OTP, count=1))
+    quiet.simulator.rules.add(AnswerRule(fault="close_before", number=OTP, count=1))
     async with door(quiet, lost_messages=1.0):
         await quiet.work()
         await quiet.send("order-1")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.simulator import Number, Simulator, SimulatorSettings
+from dispatcher.simulator import SimulatedNumber, Simulator, SimulatorSettings
 from tests.cell import OTP, TOKEN
 from tests.deploy.dockerfile import Instruction, instructions
 from tests.deploy.papers import BASE, DEPLOY, ROOT
@@ -76,6 +76,6 @@ def prepared(tmp_path: Path) -> Path:
 @pytest.fixture
 async def simulator() -> AsyncIterator[Simulator]:
     async with Simulator(
-        SimulatorSettings(numbers={OTP: Number(token=TOKEN, rate=80)}, token=TOKEN)
+        SimulatorSettings(numbers={OTP: SimulatedNumber(token=TOKEN, rate=80)}, token=TOKEN)
     ).serving() as running:
         yield running

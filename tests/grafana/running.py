@@ -13,7 +13,7 @@ from typing import Any
 from arq import create_pool
 from arq.connections import RedisSettings
 
-from dispatcher.simulator import Faults, Rule
+from dispatcher.simulator import AnswerRule, Faults
 from tests.cell import OTP, SHOP, WABA, Cell
 from tests.crash.doors import SECRET
 from tests.crash.workers import environment
@@ -135,12 +135,12 @@ async def _trickle(cell: Cell) -> None:
 
 async def _troubles(cell: Cell) -> None:
     """A number that is throttled all the time, stops, and now and then a refusal, a lost answer and a word of people."""
-    cell.simulator.rules.add(Rule(code=130429, number=SHOP))
+    cell.simulator.rules.add(AnswerRule(code=130429, number=SHOP))
     await _dispatcher(cell, "stops", "add", "campaign:winter", "--reason", "a test")
     await _dispatcher(cell, "stops", "add", f"template:{WABA}:spring", "--reason", "a test")
     for place in itertools.count():
-        cell.simulator.rules.add(Rule(code=131026, number=OTP, count=1))
-        cell.simulator.rules.add(Rule(fault="reset_before", to=f"+1557{place:07d}", count=1))
+        cell.simulator.rules.add(AnswerRule(code=131026, number=OTP, count=1))
+        cell.simulator.rules.add(AnswerRule(fault="reset_before", to=f"+1557{place:07d}", count=1))
         await cell.send(f"lost-{place}", to=f"+1557{place:07d}", priority="urgent")
         await _write(cell, place)
         await asyncio.sleep(2)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dispatcher.simulator import Number, Simulator, SimulatorSettings
+from dispatcher.simulator import SimulatedNumber, Simulator, SimulatorSettings
 from tests.cell import OTP, SHOP, TOKEN, Cell
 from tests.cell import cell as open_cell
 from tests.crash.workers import SHORT
@@ -37,7 +37,7 @@ ENOUGH_S = 150.0  # a quiet machine needs 15
 
 @pytest.fixture
 async def simulator() -> AsyncIterator[Simulator]:
-    numbers = {number: Number(token=TOKEN, rate=RATE) for number in (OTP, SHOP)}
+    numbers = {number: SimulatedNumber(token=TOKEN, rate=RATE) for number in (OTP, SHOP)}
     async with Simulator(SimulatorSettings(numbers=numbers, token="EAAGother", latency_ms=50)).serving() as started:
         yield started
 

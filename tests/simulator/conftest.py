@@ -8,13 +8,13 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from dispatcher.simulator import Number, Simulator, SimulatorSettings
+from dispatcher.simulator import SimulatedNumber, Simulator, SimulatorSettings
 from tests.simulator.wire import NUMBER, TOKEN, headers
 
 
 @pytest_asyncio.fixture
 async def simulator() -> AsyncIterator[Simulator]:
-    settings = SimulatorSettings(numbers={NUMBER: Number(rate=1000)}, token=TOKEN, keep_bodies=True)
+    settings = SimulatorSettings(numbers={NUMBER: SimulatedNumber(rate=1000)}, token=TOKEN, keep_bodies=True)
     async with Simulator(settings).serving() as running:
         yield running
 
@@ -27,10 +27,10 @@ async def client(simulator: Simulator) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture(scope="session")
 def simulator_process() -> Iterator[str]:
-    """The URL of a simulator that runs as `python -m dispatcher.simulator`."""
+    """The URL of a simulator that runs as `dispatcher simulator`."""
     arguments = ["--number", NUMBER, "--token", TOKEN, "--rate", "100000"]
     with subprocess.Popen(
-        [sys.executable, "-m", "dispatcher.simulator", *arguments], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "dispatcher", "simulator", *arguments], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         yield process.stdout.readline().split()[-1]

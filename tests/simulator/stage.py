@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from dispatcher.simulator import Number, Simulator, SimulatorSettings, WebhookSettings
+from dispatcher.simulator import SimulatedNumber, Simulator, SimulatorSettings, WebhookSettings
 from tests.simulator.receiver import SECRET, WAIT_S, Receiver, receiving
 from tests.simulator.wire import NUMBER, PATH, TOKEN, headers
 
@@ -21,7 +21,7 @@ QUICK: dict[str, Any] = {
     "retry_ms": 5,
     "connections": 1,
 }
-NEARLY_WITHOUT_LIMIT = Number(rate=10_000)
+NEARLY_WITHOUT_LIMIT = SimulatedNumber(rate=10_000)
 
 
 class Stage:
@@ -57,7 +57,7 @@ class Stage:
 
 @asynccontextmanager
 async def staged(
-    held: frozenset[str] = frozenset(), number: Number = NEARLY_WITHOUT_LIMIT, **webhooks: Any
+    held: frozenset[str] = frozenset(), number: SimulatedNumber = NEARLY_WITHOUT_LIMIT, **webhooks: Any
 ) -> AsyncIterator[Stage]:
     before = asyncio.all_tasks()
     async with receiving() as receiver:

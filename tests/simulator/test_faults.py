@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from dispatcher.simulator import Faults, Rule, Simulator
-from dispatcher.simulator.faults import KINDS, Dice
+from dispatcher.simulator import AnswerRule, Faults, Simulator
+from dispatcher.simulator.faults import FAULTS, FaultSampler
 from tests.simulator.wire import NO_ANSWER_S, Wire, is_refused, raw, text_to
 
 ACCEPTED = {
@@ -43,7 +43,7 @@ async def filed(url: str) -> dict[str, Any]:
 
 
 def test_every_fault_says_whether_the_message_was_accepted() -> None:
-    assert {name for name, fault in KINDS.items() if fault.is_accepted} == ACCEPTED
+    assert {name for name, fault in FAULTS.items() if fault.is_accepted} == ACCEPTED
 
 
 @pytest.mark.parametrize("fault", ["reset_before", "reset_after"])
@@ -191,7 +191,7 @@ async def test_a_reset_of_a_kept_connection_hits_only_that_one(simulator: Simula
     kept, other = await Wire.to(simulator.url), await Wire.to(simulator.url)
     kept.send(raw(text_to(key="a")))
     assert (await kept.answer())[0] == 200
-    simulator.rules.add(Rule(fault="reset_after", count=1))
+    simulator.rules.add(AnswerRule(fault="reset_after", count=1))
     kept.send(raw(text_to(key="b")))
     with pytest.raises(ConnectionResetError):
         await kept.rest()
@@ -203,7 +203,7 @@ async def test_a_reset_of_a_kept_connection_hits_only_that_one(simulator: Simula
 
 def test_the_same_seed_draws_the_same_faults() -> None:
     faults = Faults(seed=4, reset_after=0.2, html=0.3)
-    first, second = Dice(faults), Dice(faults)
+    first, second = FaultSampler(faults), FaultSampler(faults)
     drawn = [first.draw() for _ in range(2000)]
     assert drawn == [second.draw() for _ in range(2000)]
     names = [fault.name if fault else None for fault in drawn]

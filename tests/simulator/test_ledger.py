@@ -1,32 +1,32 @@
 import asyncio
+import base64
 import json
 from typing import Any
 
 import httpx
 import pytest
 
-from dispatcher.simulator import Number, Rule, Simulator
-from dispatcher.simulator.decision import Decision, accept
-from dispatcher.simulator.ledger import Ledger
-from dispatcher.simulator.post import Post
-from dispatcher.simulator.webhooks.tally import Tally
+from dispatcher.simulator import AnswerRule, SimulatedNumber, Simulator
+from dispatcher.simulator.answers import Decision, accept, wamid_of
+from dispatcher.simulator.ledger import SimulatorLedger, WebhookCounts
+from dispatcher.simulator.send_request import SendRequest
 from tests.simulator.wire import NUMBER, PATH, Wire, raw, text_to
 
 MS = 1_000_000
 
 
-def file(ledger: Ledger, key: str, at_ms: float, decision: Decision | None = None, claim: int = 1) -> str:
-    post = Post("1", ledger.started_ns + int(at_ms * MS), key=key, claim=claim)
-    return ledger.file(post, decision or accept(None), 4.0)
+def record(ledger: SimulatorLedger, key: str, at_ms: float, decision: Decision | None = None, claim: int = 1) -> str:
+    post = SendRequest("1", ledger.started_ns + int(at_ms * MS), to="+15551234567", key=key, claim=claim)
+    return ledger.record(post, decision or accept(None), 4.0)
 
 
-def test_a_report_counts_what_was_filed() -> None:
-    ledger = Ledger()
-    first = file(ledger, "a", 0)
-    file(ledger, "b", 250, Decision("over_limit", 400, 130429))
-    file(ledger, "b", 500, claim=2)
-    second = file(ledger, "a", 750, claim=2)
-    file(ledger, "c", 990, Decision("hang_before", 0))
+def test_a_report_counts_what_was_recorded() -> None:
+    ledger = SimulatorLedger()
+    first = record(ledger, "a", 0)
+    record(ledger, "b", 250, Decision("over_limit", 400, 130429))
+    record(ledger, "b", 500, claim=2)
+    second = record(ledger, "a", 750, claim=2)
+    record(ledger, "c", 990, Decision("hang_before", 0))
     assert ledger.report() == {
         "requests": 5,
         "accepted": 3,
@@ -40,7 +40,7 @@ def test_a_report_counts_what_was_filed() -> None:
         "by_code": {"130429": 1},
         "by_outcome": {"accepted": 3, "over_limit": 1, "hang_before": 1},
         "faults": {"hang_before": 1},
-        "webhooks": Tally().report(),
+        "webhooks": WebhookCounts().report(),
         "numbers": {
             "1": {
                 "rate": 4.0,
@@ -59,35 +59,55 @@ def test_a_report_counts_what_was_filed() -> None:
 
 
 def test_what_was_accepted_twice_is_named_a_hundred_times_and_counted_beyond() -> None:
-    ledger = Ledger()
+    ledger = SimulatorLedger()
     for place in range(300):
-        file(ledger, str(place // 2), place)
+        record(ledger, str(place // 2), place)
     twice: Any = ledger.report()["accepted_twice"]
     assert (twice["count"], len(twice["keys"])) == (150, 100)
 
 
 def test_messages_without_a_key_are_not_taken_for_each_other() -> None:
-    ledger = Ledger()
-    file(ledger, "", 0)
-    file(ledger, "", 1)
+    ledger = SimulatorLedger()
+    record(ledger, "", 0)
+    record(ledger, "", 1)
     report = ledger.report()
     assert (report["accepted_without_key"], report["accepted_once"]) == (2, 0)
     assert report["accepted_twice"] == {"count": 0, "keys": []}
 
 
 def test_wamids_go_on_after_a_reset() -> None:
-    ledger = Ledger()
-    wamids = [file(ledger, "a", 0)]
+    ledger = SimulatorLedger()
+    wamids = [record(ledger, "a", 0)]
     ledger.reset()
     assert len(ledger) == 0
-    wamids.append(file(ledger, "a", 0))
+    wamids.append(record(ledger, "a", 0))
     assert len(set(wamids)) == 2
     assert ledger.accepted_wamids("a") == [wamids[1]]
     assert ledger.accepted_wamids("unknown") == []
 
 
+def test_wamids_have_the_form_of_metas() -> None:
+    """These two are in Meta's examples, of a message that a business sent and of one that it got."""
+    sent, got = "70C6EBE6B4DCFA5CF5", "3A4A6599AEE03810144F"
+    assert wamid_of("+16503879439", sent) == "wamid.HBgLMTY1MDM4Nzk0MzkVAgARGBI3MEM2RUJFNkI0RENGQTVDRjUA"
+    assert wamid_of("16503879439", got, is_inbound=True) == (
+        "wamid.HBgLMTY1MDM4Nzk0MzkVAgASGBQzQTRBNjU5OUFFRTAzODEwMTQ0RgA="
+    )
+    assert wamid_of("é" * 300, sent).startswith("wamid.HBj/")
+
+
+def test_wamids_carry_the_recipient_and_are_all_different() -> None:
+    ledgers = [SimulatorLedger(), SimulatorLedger()]
+    wamids = [record(ledger, key, 0) for ledger in ledgers for key in ("a", "a", "b", "")]
+    assert len(set(wamids)) == 8
+    contents = [base64.b64decode(wamid.removeprefix("wamid."), validate=True) for wamid in wamids]
+    assert all(content.startswith(b"\x1c\x18\x0b15551234567\x15\x02\x00\x11\x18\x12") for content in contents)
+    assert [ledger.accepted_wamids("a") for ledger in ledgers] == [wamids[0:2], wamids[4:6]]
+    assert [request["wamid"] for request in ledgers[1].requests()] == wamids[4:]
+
+
 async def test_every_request_is_listed(simulator: Simulator, client: httpx.AsyncClient) -> None:
-    simulator.rules.add(Rule(code=131026, count=1))
+    simulator.rules.add(AnswerRule(code=131026, count=1))
     await client.post(PATH, json=text_to(key="a", claim=3))
     wamid = (await client.post(PATH, json=text_to(biz_opaque_callback_data="free"))).json()["messages"][0]["id"]
     listed = (await client.get("/_ledger/requests")).json()
@@ -132,7 +152,7 @@ async def test_a_key_in_one_post_after_another_does_not_overlap(
 
 
 async def test_a_post_that_hangs_overlaps_until_its_connection_is_gone(simulator: Simulator) -> None:
-    simulator.rules.add(Rule(fault="hang_after", count=2))
+    simulator.rules.add(AnswerRule(fault="hang_after", count=2))
     for claim in (1, 2):
         wire = await Wire.to(simulator.url)
         wire.send(raw(text_to(claim=claim)))
@@ -152,7 +172,7 @@ async def test_a_post_that_hangs_overlaps_until_its_connection_is_gone(simulator
 
 async def test_another_rate_counts_from_then_on(simulator: Simulator, client: httpx.AsyncClient) -> None:
     await client.post(PATH, json=text_to(key="a"))
-    simulator.add_number(NUMBER, Number(rate=2))
+    simulator.add_number(NUMBER, SimulatedNumber(rate=2))
     statuses = [(await client.post(PATH, json=text_to(key=key))).status_code for key in "bc"]
     page: Any = simulator.ledger.report()["numbers"]
     assert statuses == [200, 400]

@@ -3,7 +3,7 @@ from typing import Any
 import httpx
 import pytest
 
-from dispatcher.simulator import Number, Simulator, SimulatorSettings
+from dispatcher.simulator import SimulatedNumber, Simulator, SimulatorSettings
 from tests.simulator.wire import NUMBER, PATH, TOKEN, headers, template_to, text_to
 
 OTHER = "209876543210987"
@@ -72,7 +72,7 @@ async def test_a_number_that_is_not_there_is_no_object(client: httpx.AsyncClient
 
 
 async def test_a_token_opens_only_its_own_number() -> None:
-    numbers = {NUMBER: Number(token="one"), OTHER: Number(token="other")}
+    numbers = {NUMBER: SimulatedNumber(token="one"), OTHER: SimulatedNumber(token="other")}
     settings = SimulatorSettings(numbers=numbers, token="shared")
     async with (
         Simulator(settings).serving() as simulator,
@@ -119,7 +119,7 @@ async def test_a_malformed_body_is_refused_saying_why(simulator: Simulator, clie
 
 @pytest.mark.parametrize("limit_status", [400, 429])
 async def test_a_request_over_the_window_is_refused(limit_status: int) -> None:
-    settings = SimulatorSettings(numbers={NUMBER: Number(rate=3)}, limit_status=limit_status)
+    settings = SimulatorSettings(numbers={NUMBER: SimulatedNumber(rate=3)}, limit_status=limit_status)
     async with (
         Simulator(settings).serving() as simulator,
         httpx.AsyncClient(base_url=simulator.url, headers=headers(), trust_env=False) as client,
@@ -134,7 +134,7 @@ async def test_a_request_over_the_window_is_refused(limit_status: int) -> None:
 
 
 async def test_what_a_good_token_sends_counts_even_if_it_is_malformed() -> None:
-    settings = SimulatorSettings(numbers={NUMBER: Number(rate=2)}, token=TOKEN)
+    settings = SimulatorSettings(numbers={NUMBER: SimulatedNumber(rate=2)}, token=TOKEN)
     async with (
         Simulator(settings).serving() as simulator,
         httpx.AsyncClient(base_url=simulator.url, trust_env=False) as client,

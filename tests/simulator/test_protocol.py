@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from dispatcher.simulator import Simulator
-from dispatcher.simulator.protocol import Connection, Inbox
+from dispatcher.simulator.protocol import Connection, Listener, Request
 from tests.simulator.wire import NO_ANSWER_S, Wire, raw, text_to
 
 
@@ -97,16 +97,20 @@ class Slow(Connection):
 parsed: list[tuple[int, int, bytes]] = []
 
 
-async def test_arrivals_of_one_turn_of_the_loop_are_stamped_before_any_is_parsed(simulator: Simulator) -> None:
+def nothing(_: Request) -> None:
+    pass
+
+
+async def test_arrivals_of_one_turn_of_the_loop_are_stamped_before_any_is_parsed() -> None:
     """A simulator that works on one request while others wait must not make those look late."""
     loop = asyncio.get_running_loop()
     bugs: list[object] = []
     loop.set_exception_handler(lambda _, context: bugs.append(context["exception"]))
-    inbox = Inbox(loop)
-    connection = Slow(simulator, inbox, set())
+    listener = Listener("127.0.0.1", 0, on_request=nothing, on_ended=nothing)
+    connection = Slow(listener)
     parsed.clear()
     for data in (b"first", b"broken", b"last"):
-        inbox.put(connection, data)
+        listener.arrivals.put(connection, data)
     async with asyncio.timeout(2):
         while len(parsed) < 3:
             await asyncio.sleep(0)

@@ -1,14 +1,15 @@
-"""Webhooks by order: verification, inbound messages, settings, flags."""
+"""Webhooks by order: verification, inbound messages, settings."""
 
+import base64
 import json
 import time
 from pathlib import Path
 
 import pytest
 
-from dispatcher.simulator import WebhookSettings
-from dispatcher.simulator.__main__ import parser_of_flags, settings_of
-from dispatcher.simulator.webhooks.settings import FIELDS
+from dispatcher.simulator import Simulator
+from dispatcher.simulator.control import ControlApi
+from dispatcher.simulator.settings import WEBHOOK_FIELDS
 from tests.simulator.receiver import SECRET, receiving
 from tests.simulator.stage import staged
 from tests.simulator.wire import NUMBER, text_to
@@ -50,7 +51,8 @@ async def test_an_inbound_text_comes_and_uses_up_throughput() -> None:
         await stage.settle()
         change = stage.receiver.changes[0]
         (message,) = change["value"]["messages"]
-        assert message.pop("id").startswith("wamid.")
+        content = base64.b64decode(message.pop("id").removeprefix("wamid."), validate=True)
+        assert content.startswith(b"\x1c\x18\x0b16505551234\x15\x02\x00\x12\x18\x143A")
         assert abs(int(message.pop("timestamp")) - time.time()) < 10
         assert message == {"from": "16505551234", "type": "text", "text": {"body": "STOP"}}
         assert change["value"]["metadata"]["phone_number_id"] == NUMBER
@@ -124,19 +126,13 @@ async def test_a_wrong_order_changes_nothing(path: str, order: object) -> None:
 async def test_settings_are_shown_without_their_secrets() -> None:
     async with staged() as stage:
         shown = (await stage.client.get("/_control/webhooks")).json()
-        assert set(shown) == set(FIELDS)
+        assert set(shown) == set(WEBHOOK_FIELDS)
         assert (shown["secret"], shown["verify_token"], shown["batch_most"]) == ("***", None, 100)
         assert SECRET not in json.dumps(shown)
         assert (await stage.control("webhooks", {"read": 0, "seed": 5}))["read"] == 0
 
 
-def test_flags_say_where_webhooks_go() -> None:
-    flags = ["--webhook", "url=http://127.0.0.1:1/a=b", "--webhook", "read=0.5", "--held-template", "shipped"]
-    settings = settings_of(parser_of_flags().parse_args(flags))
-    assert settings.webhooks == WebhookSettings(url="http://127.0.0.1:1/a=b", read=0.5)
-    assert settings.held_templates == {"shipped"}
-
-
-def test_the_papers_name_every_setting() -> None:
+def test_the_papers_name_every_setting_and_control() -> None:
     page = (Path(__file__).parents[2] / "docs" / "commands.md").read_text()
-    assert [name for name in FIELDS if f"`{name}`" not in page] == []
+    paths = [path.decode() for _, path in ControlApi(Simulator()).routes]
+    assert [name for name in (*WEBHOOK_FIELDS, *paths) if f"`{name}`" not in page] == []

@@ -1,11 +1,11 @@
-"""Which settings of webhooks there can be, and what fates they draw."""
+"""Which settings of webhooks there can be, and what statuses they lead to."""
 
 from typing import Any
 
 import pytest
 
 from dispatcher.simulator import WebhookSettings
-from dispatcher.simulator.webhooks.fate import Fate
+from dispatcher.simulator.updates import StatusPlanner
 
 
 @pytest.mark.parametrize(
@@ -30,31 +30,37 @@ def test_settings_that_cannot_be_are_refused(values: dict[str, Any]) -> None:
         WebhookSettings(**values)
 
 
-def test_settings_are_read_from_words() -> None:
-    words = {"url": "http://x/", "sent_ms": "5", "failed_code": "131049", "is_shuffled": "true"}
-    assert WebhookSettings.of(words) == WebhookSettings(
-        url="http://x/", sent_ms=5, failed_code=131049, is_shuffled=True
+def test_settings_are_read_from_flags() -> None:
+    flags = ["url=http://x/a=b", "sent_ms=5", "failed_code=131049", "is_shuffled=true"]
+    assert WebhookSettings.parse(flags) == WebhookSettings(
+        url="http://x/a=b", sent_ms=5, failed_code=131049, is_shuffled=True
     )
-    for name, word in (("colour", "red"), ("is_shuffled", "1"), ("connections", "0.5"), ("sent_ms", "soon")):
+    for name, flag in (
+        ("colour", "colour=red"),
+        ("is_shuffled", "is_shuffled=1"),
+        ("connections", "connections=0.5"),
+        ("sent_ms", "sent_ms=soon"),
+        ("url", "url"),
+    ):
         with pytest.raises(ValueError, match=name):
-            WebhookSettings.of({name: word})
+            WebhookSettings.parse([flag])
 
 
-def test_the_same_seed_draws_the_same_fates() -> None:
+def test_the_same_seed_draws_the_same_statuses() -> None:
     settings = WebhookSettings(read=0.5, failed=0.2, jitter_ms=500, is_shuffled=True)
-    first, second, other = Fate(4), Fate(4), Fate(5)
-    drawn = [first.steps(settings, is_reaction=False) for _ in range(200)]
-    assert drawn == [second.steps(settings, is_reaction=False) for _ in range(200)]
-    assert drawn != [other.steps(settings, is_reaction=False) for _ in range(200)]
+    first, second, other = StatusPlanner(4), StatusPlanner(4), StatusPlanner(5)
+    drawn = [first.plan(settings, is_reaction=False) for _ in range(200)]
+    assert drawn == [second.plan(settings, is_reaction=False) for _ in range(200)]
+    assert drawn != [other.plan(settings, is_reaction=False) for _ in range(200)]
 
 
 @pytest.mark.parametrize("is_shuffled", [False, True])
 def test_timestamps_tell_the_true_order_and_never_the_future(is_shuffled: bool) -> None:
     settings = WebhookSettings(jitter_ms=5000, is_shuffled=is_shuffled, is_sent_before_failed=True, failed=0.2)
-    fate = Fate(1)
+    planner = StatusPlanner(1)
     overtaken = 0
     for _ in range(500):
-        steps = fate.steps(settings, is_reaction=False)
+        steps = planner.plan(settings, is_reaction=False)
         assert [step.due_s for step in steps] == sorted(step.due_s for step in steps)
         assert all(step.happened_s <= step.due_s for step in steps)
         happened_s = {step.kind: step.happened_s for step in steps}

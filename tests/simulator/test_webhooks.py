@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from dispatcher.simulator import Number, Rule
-from dispatcher.simulator.faults import KINDS
+from dispatcher.simulator import AnswerRule, SimulatedNumber
+from dispatcher.simulator.faults import FAULTS
 from tests.simulator.stage import Stage, staged
 from tests.simulator.test_faults import ACCEPTED
 from tests.simulator.wire import NUMBER, template_to, text_to
@@ -71,7 +71,7 @@ async def test_statuses_come_in_metas_envelope_signed() -> None:
 
 
 async def test_a_number_has_its_own_account() -> None:
-    async with staged(number=Number(rate=10, waba_id="77", display_phone_number="15550001111")) as stage:
+    async with staged(number=SimulatedNumber(rate=10, waba_id="77", display_phone_number="15550001111")) as stage:
         await sent(stage, text_to())
         entry = json.loads(stage.receiver.posts[0].body)["entry"][0]
         assert entry["id"] == "77"
@@ -153,7 +153,7 @@ async def test_a_reaction_is_only_sent() -> None:
 @pytest.mark.parametrize("fault", sorted(ACCEPTED))
 async def test_a_message_whose_answer_is_lost_after_acceptance_has_its_statuses(fault: str) -> None:
     async with staged() as stage:
-        stage.simulator.rules.add(Rule(fault=fault, count=1))
+        stage.simulator.rules.add(AnswerRule(fault=fault, count=1))
         stage.client.timeout = 0.2
         with contextlib.suppress(httpx.HTTPError):
             await stage.post(text_to())
@@ -164,10 +164,10 @@ async def test_a_message_whose_answer_is_lost_after_acceptance_has_its_statuses(
         )
 
 
-@pytest.mark.parametrize("fault", sorted(KINDS.keys() - ACCEPTED))
+@pytest.mark.parametrize("fault", sorted(FAULTS.keys() - ACCEPTED))
 async def test_a_message_that_a_fault_kept_out_has_none(fault: str) -> None:
     async with staged() as stage:
-        stage.simulator.rules.add(Rule(fault=fault))
+        stage.simulator.rules.add(AnswerRule(fault=fault))
         stage.client.timeout = 0.2
         with contextlib.suppress(httpx.HTTPError):
             await stage.post(text_to())
@@ -178,13 +178,13 @@ async def test_a_message_that_a_fault_kept_out_has_none(fault: str) -> None:
 
 async def test_a_message_that_was_refused_has_none() -> None:
     async with staged() as stage:
-        stage.simulator.rules.add(Rule(code=131026, count=1))
+        stage.simulator.rules.add(AnswerRule(code=131026, count=1))
         assert await sent(stage, text_to(), {"type": "text"}) == []
 
 
 async def test_a_rule_that_accepts_behind_an_error_has_statuses() -> None:
     async with staged(read=0) as stage:
-        stage.simulator.rules.add(Rule(code=131000, is_accepted=True))
+        stage.simulator.rules.add(AnswerRule(code=131000, is_accepted=True))
         assert len(await sent(stage, text_to())) == 2
 
 
@@ -236,7 +236,7 @@ async def test_held_templates_have_no_status_until_released() -> None:
     async with staged(held=frozenset({"shipped"}), read=0) as stage:
         answers = [await stage.post(template_to(name=name, key=name)) for name in ("shipped", "other")]
         assert [answer.json()["messages"][0]["message_status"] for answer in answers] == [HELD, "accepted"]
-        stage.simulator.rules.add(Rule(fault="empty_200", count=1))
+        stage.simulator.rules.add(AnswerRule(fault="empty_200", count=1))
         await stage.post(template_to(name="shipped", key="lost"))
         await stage.settle()
         other = answers[1].json()["messages"][0]["id"]
@@ -261,7 +261,7 @@ async def test_held_messages_that_are_dropped_fail() -> None:
 
 async def test_a_rule_of_holding_holds() -> None:
     async with staged() as stage:
-        stage.simulator.rules.add(Rule(message_status=HELD))
+        stage.simulator.rules.add(AnswerRule(message_status=HELD))
         assert await sent(stage, template_to()) == []
         assert stage.simulator.webhooks.release("shipped") == 1
         await stage.settle()

@@ -6,7 +6,7 @@ import structlog
 
 from dispatcher import logs
 from dispatcher.embedded import Server
-from dispatcher.simulator import Number, Simulator, SimulatorSettings
+from dispatcher.simulator import SimulatedNumber, Simulator, SimulatorSettings
 from tests.cell import OTP, SHOP, TOKEN, Cell
 from tests.cell import cell as open_cell
 
@@ -22,7 +22,7 @@ SHORT = {
 
 @pytest.fixture
 async def simulator() -> AsyncIterator[Simulator]:
-    numbers = {OTP: Number(token=TOKEN, rate=80), SHOP: Number(token=TOKEN, rate=80)}
+    numbers = {OTP: SimulatedNumber(token=TOKEN, rate=80), SHOP: SimulatedNumber(token=TOKEN, rate=80)}
     async with Simulator(SimulatorSettings(numbers=numbers, token="EAAGother", keep_bodies=True)).serving() as running:
         yield running
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher.lanes.stops import Stop
-from dispatcher.simulator import Number, Rule
+from dispatcher.simulator import AnswerRule, SimulatedNumber
 from tests.cell import OTP, SHOP, TOKEN, Cell, eventually, write_numbers
 
 
@@ -74,7 +74,7 @@ async def test_a_message_whose_time_has_run_out_is_expired_and_never_posted(cell
 
 
 async def test_a_pair_limit_snoozes_one_message_and_leaves_the_gate_open(cell: Cell) -> None:
-    cell.simulator.rules.add(Rule(code=131056, to="+15551234568", count=1))
+    cell.simulator.rules.add(AnswerRule(code=131056, to="+15551234568", count=1))
     await cell.work()
     await cell.send("pair", to="+15551234568")
     await cell.send("other")
@@ -86,7 +86,7 @@ async def test_a_pair_limit_snoozes_one_message_and_leaves_the_gate_open(cell: C
 
 @pytest.mark.parametrize("code", [4, 130429, 131057])  # all codes are in tests/policy
 async def test_throttling_closes_the_gate_and_costs_no_attempt(cell: Cell, code: int) -> None:
-    cell.simulator.rules.add(Rule(code=code, count=2))
+    cell.simulator.rules.add(AnswerRule(code=code, count=2))
     await cell.work()
     await cell.send("throttled")
     record = await cell.becomes("throttled", "accepted")
@@ -112,7 +112,7 @@ async def test_a_half_open_gate_lets_one_message_of_the_highest_lane_through_fir
 async def test_trouble_with_the_credential_leaves_the_message_and_a_new_token_opens_at_once(
     cell: Cell, code: int
 ) -> None:
-    cell.simulator.rules.add(Rule(code=code, count=1))
+    cell.simulator.rules.add(AnswerRule(code=code, count=1))
     await cell.work()
     await cell.send("kept")
 
@@ -123,14 +123,14 @@ async def test_trouble_with_the_credential_leaves_the_message_and_a_new_token_op
     assert (await cell.record("kept")).attempts == 0
     # the next backoff is 5 s at most; the new token is seen within a second
     for number in (OTP, SHOP):  # with another number's token Meta would say that there is no such number
-        cell.simulator.add_number(number, Number(token="EAAGnew", rate=80))
+        cell.simulator.add_number(number, SimulatedNumber(token="EAAGnew", rate=80))
     cell.token_file.write_text("EAAGnew")
     record = await cell.becomes("kept", "accepted", within_s=3)
     assert record.attempts == 1
 
 
 async def test_a_refusal_kills_that_message_alone_and_keeps_it_for_a_person(cell: Cell) -> None:
-    cell.simulator.rules.add(Rule(code=132000, to="+15551234568"))
+    cell.simulator.rules.add(AnswerRule(code=132000, to="+15551234568"))
     await cell.work()
     await cell.send_all(["bad"], to="+15551234568")
     await cell.send("good")
@@ -149,7 +149,7 @@ async def test_a_refusal_kills_that_message_alone_and_keeps_it_for_a_person(cell
     ],
 )
 async def test_what_is_not_proved_unsent_is_uncertain_and_never_posted_again(cell: Cell, fault: str) -> None:
-    cell.simulator.rules.add(Rule(fault=fault, to="+15551234568"))
+    cell.simulator.rules.add(AnswerRule(fault=fault, to="+15551234568"))
     await cell.work()
     await cell.send("doubt", to="+15551234568", priority="urgent")
     record = await cell.becomes("doubt", "uncertain")
@@ -174,7 +174,7 @@ async def test_an_unreachable_endpoint_costs_no_attempt(cell: Cell) -> None:
 
 
 async def test_five_uncertain_answers_in_a_row_close_the_gate(cell: Cell) -> None:
-    cell.simulator.rules.add(Rule(fault="reset_before", number=OTP))
+    cell.simulator.rules.add(AnswerRule(fault="reset_before", number=OTP))
     await cell.send_all([f"m{i}" for i in range(30)])
     await cell.work()
 
@@ -188,7 +188,7 @@ async def test_five_uncertain_answers_in_a_row_close_the_gate(cell: Cell) -> Non
 
 
 async def test_a_number_that_hangs_does_not_delay_another(cell: Cell) -> None:
-    cell.simulator.rules.add(Rule(fault="hang_before", number=OTP))
+    cell.simulator.rules.add(AnswerRule(fault="hang_before", number=OTP))
     await cell.send_all([f"hang-{i}" for i in range(300)], number=OTP)
     await cell.work()
     took_s = []
@@ -228,7 +228,7 @@ async def test_a_stopped_number_waits_and_goes_on_when_the_stop_is_lifted(cell: 
 
 async def test_a_worker_with_the_new_token_serves_what_is_blocked_for_the_old_one(cell: Cell, tmp_path: Path) -> None:
     for number in (OTP, SHOP):
-        cell.simulator.add_number(number, Number(token="EAAGnew", rate=80))
+        cell.simulator.add_number(number, SimulatedNumber(token="EAAGnew", rate=80))
     await cell.work()  # with the old token
     keys = [f"m{i}" for i in range(20)]
     await cell.send_all(keys)
@@ -248,7 +248,7 @@ async def test_a_401_has_the_token_files_read_again(cell: Cell) -> None:
     app = await cell.work()
     before = cell.token_file.stat()
     for number in (OTP, SHOP):
-        cell.simulator.add_number(number, Number(token=TOKEN[::-1], rate=80))
+        cell.simulator.add_number(number, SimulatedNumber(token=TOKEN[::-1], rate=80))
     cell.token_file.write_text(TOKEN[::-1])
     os.utime(cell.token_file, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert (await app.roster.refresh()).any is False

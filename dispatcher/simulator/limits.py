@@ -1,11 +1,11 @@
-"""Sliding windows: the limit of a number, and how near the edge its arrivals came; takes every time as an argument."""
+"""What a number may send: its messages a second, and its messages to one recipient. Takes every time as an argument."""
 
 from collections import deque
 
 SECOND_NS = 1_000_000_000
 
 
-def shape(rate: float) -> tuple[int, int]:
+def window_size(rate: float) -> tuple[int, int]:
     """How many arrivals fit into a window, and how long it is in ns: a second, or below 1/s the time of one message.
 
     Raises:
@@ -18,7 +18,7 @@ def shape(rate: float) -> tuple[int, int]:
     return 1, -int(-SECOND_NS // rate)
 
 
-class Window:
+class RateWindow:
     """Admits an arrival at `t` unless the window (t - 1 s, t] is full of admitted ones. Times must not go backwards."""
 
     def __init__(self, rate: float) -> None:
@@ -28,7 +28,7 @@ class Window:
     def retune(self, rate: float) -> None:
         """Another rate from now on; what was admitted still counts."""
         self.rate = rate
-        self._capacity, self._span_ns = shape(rate)
+        self._capacity, self._span_ns = window_size(rate)
 
     def admits(self, at_ns: int) -> bool:
         """Whether this arrival is within the limit. An admitted arrival counts, a refused one does not."""
@@ -62,7 +62,7 @@ class Margins:
     def retune(self, rate: float) -> None:
         """Another rate from now on: earlier extremes stay, no span reaches across the change."""
         self.rate = rate
-        self._capacity, self._span_ns = shape(rate)
+        self._capacity, self._span_ns = window_size(rate)
         self._latest: deque[int] = deque(maxlen=self._capacity)
 
     def see(self, at_ns: int) -> None:

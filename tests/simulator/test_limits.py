@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.simulator.window import Margins, PairLimit, Window, shape
+from dispatcher.simulator.limits import Margins, PairLimit, RateWindow, window_size
 
 MS = 1_000_000
 gaps_ns = st.lists(st.integers(0, 400).map(lambda ms: ms * MS) | st.integers(0, 1000), max_size=120)
@@ -21,7 +21,7 @@ def times(gaps: list[int]) -> list[int]:
 
 @given(gaps_ns, rates)
 def test_a_window_admits_what_counting_by_hand_admits(gaps: list[int], rate: float) -> None:
-    window, (capacity, span_ns) = Window(rate), shape(rate)
+    window, (capacity, span_ns) = RateWindow(rate), window_size(rate)
     admitted: list[int] = []
     for at_ns in times(gaps):
         is_within = sum(at_ns - span_ns < earlier <= at_ns for earlier in admitted) < capacity
@@ -32,7 +32,7 @@ def test_a_window_admits_what_counting_by_hand_admits(gaps: list[int], rate: flo
 
 @given(gaps_ns, rates)
 def test_margins_are_what_counting_by_hand_finds(gaps: list[int], rate: float) -> None:
-    margins, (capacity, span_ns) = Margins(rate), shape(rate)
+    margins, (capacity, span_ns) = Margins(rate), window_size(rate)
     arrived = times(gaps)
     for at_ns in arrived:
         margins.see(at_ns)
@@ -49,16 +49,16 @@ def test_the_margin_is_below_zero_exactly_if_a_window_held_too_much(gaps: list[i
     for at_ns in times(gaps):
         margins.see(at_ns)
     is_broken = margins.smallest_margin_ms is not None and margins.smallest_margin_ms < 0
-    assert is_broken is (margins.largest_window > shape(rate)[0])
+    assert is_broken is (margins.largest_window > window_size(rate)[0])
 
 
 def test_an_arrival_exactly_a_second_after_the_first_of_a_full_window_is_admitted() -> None:
-    window = Window(2)
+    window = RateWindow(2)
     assert [window.admits(at) for at in (0, 1, 999_999_999, 1_000_000_000)] == [True, True, False, True]
 
 
 def test_below_one_a_second_the_window_is_the_time_of_one_message() -> None:
-    window = Window(0.25)
+    window = RateWindow(0.25)
     assert [window.admits(second * 1000 * MS) for second in (0, 1, 3, 4, 7, 8)] == [
         True,
         False,
@@ -70,7 +70,7 @@ def test_below_one_a_second_the_window_is_the_time_of_one_message() -> None:
 
 
 def test_what_is_taken_back_does_not_count() -> None:
-    window = Window(1)
+    window = RateWindow(1)
     assert window.admits(0)
     window.take_back()
     assert window.admits(1)
@@ -78,7 +78,7 @@ def test_what_is_taken_back_does_not_count() -> None:
 
 
 def test_another_rate_keeps_what_was_admitted() -> None:
-    window = Window(3)
+    window = RateWindow(3)
     assert all(window.admits(at) for at in (0, 1, 2))
     window.retune(4)
     assert [window.admits(at) for at in (3, 4)] == [True, False]
@@ -87,7 +87,7 @@ def test_another_rate_keeps_what_was_admitted() -> None:
 @pytest.mark.parametrize("rate", [0, -1, float("nan")])
 def test_a_rate_that_is_not_above_zero_is_refused(rate: float) -> None:
     with pytest.raises(ValueError, match="above zero"):
-        Window(rate)
+        RateWindow(rate)
 
 
 def test_a_pair_may_burst_and_then_pays_it_back() -> None:
@@ -110,7 +110,7 @@ def test_pairs_that_owe_nothing_are_forgotten() -> None:
 
 
 def test_what_nobody_can_refuse_takes_its_place_in_a_full_window() -> None:
-    window = Window(2)
+    window = RateWindow(2)
     for at_ms in (0, 500, 900):
         window.charge(at_ms * MS)
     assert not window.admits(1200 * MS)

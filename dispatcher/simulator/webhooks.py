@@ -1,4 +1,4 @@
-"""All webhooks of a simulator: what happened goes in, statuses and inbound messages go out; wires the parts."""
+"""All webhooks of a simulator: what happened goes in, statuses and inbound messages go out."""
 
 import asyncio
 import time
@@ -6,41 +6,55 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from dispatcher.simulator.post import Post
-from dispatcher.simulator.senders import Numbers
-from dispatcher.simulator.webhooks import inbound
-from dispatcher.simulator.webhooks.batch import Batch, Batches, Delivery, deliver
-from dispatcher.simulator.webhooks.courier import Courier
-from dispatcher.simulator.webhooks.fate import FAILED, Fate, Step, lost_share
-from dispatcher.simulator.webhooks.handshake import Verification, verify
-from dispatcher.simulator.webhooks.settings import WebhookSettings
-from dispatcher.simulator.webhooks.statuses import Message, Status, encode
-from dispatcher.simulator.webhooks.tally import Tally
-from dispatcher.simulator.webhooks.timetable import Timetable
+from dispatcher.simulator.codes import PAUSED_TEMPLATE
+from dispatcher.simulator.ledger import WebhookCounts
+from dispatcher.simulator.send_request import SendRequest
+from dispatcher.simulator.senders import Senders
+from dispatcher.simulator.settings import WebhookSettings
+from dispatcher.simulator.updates import (
+    FAILED,
+    AcceptedMessage,
+    Change,
+    PlannedStatus,
+    StatusPlanner,
+    StatusUpdate,
+    encode,
+    inbound_preference,
+    inbound_text,
+    throughput_of,
+)
+from dispatcher.simulator.webhook_delivery import (
+    Batcher,
+    QueuedWebhook,
+    Scheduler,
+    UpdateBatch,
+    Verification,
+    WebhookDelivery,
+    verify,
+)
 
-PAUSED_TEMPLATE = 132015
 
-
-class Webhooks:
+class OutgoingWebhooks:
     """Sends webhooks while there is a URL. Use within a running event loop; `stop` leaves nothing behind."""
 
-    def __init__(self, settings: WebhookSettings, numbers: Numbers, tally: Tally) -> None:
+    def __init__(self, settings: WebhookSettings, senders: Senders, counts: WebhookCounts) -> None:
         self.settings = settings
-        self.tally = tally
-        self._numbers = numbers
-        self._fate = Fate(settings.seed)
-        self._timetable = Timetable()
-        self._batches = Batches(self._timetable, self._post)
-        self._courier = Courier(settings, tally, self._timetable, self._done)
+        self.counts = counts
+        self._senders = senders
+        self._planner = StatusPlanner(settings.seed)
+        self._scheduler = Scheduler()
+        self._batcher = Batcher(self._scheduler, self._deliver)
+        self._delivery = WebhookDelivery(settings, counts, self._scheduler, self._ended)
         self._held_templates: set[str] = set()
-        self._held: dict[str, list[Message]] = {}
+        self._held: dict[str, list[AcceptedMessage]] = {}
         self._is_settled = asyncio.Event()
         self._is_settled.set()
         self._verifying: asyncio.Task[Verification] | None = None
 
     def start(self) -> None:
         """Begin with nothing that waits; verify the URL if there is a token for it, the outcome is in the ledger."""
-        self.tally.waiting = self.tally.queued = 0
+        self._delivery.start()
+        self.counts.waiting = self.counts.queued = 0
         self._is_settled.set()
         if self.settings.url is not None and self.settings.verify_token is not None:
             self._verifying = asyncio.get_running_loop().create_task(self.verify())
@@ -50,9 +64,9 @@ class Webhooks:
         if self._verifying is not None:
             self._verifying.cancel()
             await asyncio.gather(self._verifying, return_exceptions=True)
-        self._timetable.clear()
-        self._batches.clear()
-        await self._courier.stop()
+        self._scheduler.clear()
+        self._batcher.clear()
+        await self._delivery.stop()
 
     def change(self, **values: Any) -> None:
         """Other settings from now on; what was drawn already stays so.
@@ -62,8 +76,8 @@ class Webhooks:
         """
         self.settings = replace(self.settings, **values)
         if "seed" in values:
-            self._fate = Fate(self.settings.seed)
-        self._courier.change(self.settings)
+            self._planner = StatusPlanner(self.settings.seed)
+        self._delivery.change(self.settings)
 
     async def verify(self, token: str | None = None) -> Verification:
         """Do as Meta does when a URL is entered: ask it for a challenge, once.
@@ -74,8 +88,8 @@ class Webhooks:
         token = self.settings.verify_token if token is None else token
         if self.settings.url is None or token is None:
             raise ValueError("there is no url, or no verify_token")
-        found = await verify(self._courier, self.settings.url, token)
-        self.tally.verification = found.report()
+        found = await verify(self._delivery, self.settings.url, token)
+        self.counts.verification = found.report()
         return found
 
     async def settled(self, timeout_s: float = 10.0) -> bool:
@@ -91,11 +105,11 @@ class Webhooks:
 
     # What happens to messages.
 
-    def accepted(self, post: Post, wamid: str, *, is_held: bool) -> None:
+    def accepted(self, post: SendRequest, wamid: str, *, is_held: bool) -> None:
         """A message was accepted, whatever its sender was told."""
         if self.settings.url is None:
             return
-        message = Message(
+        message = AcceptedMessage(
             wamid,
             post.number,
             post.to,
@@ -105,9 +119,9 @@ class Webhooks:
             callback_data=post.callback_data,
         )
         if not is_held:
-            self._plan(message, self._fate.steps(self.settings, is_reaction=message.is_reaction))
-        elif self._takes(1):
-            self.tally.held += 1
+            self._plan(message, self._planner.plan(self.settings, is_reaction=message.is_reaction))
+        elif self._has_room(1):
+            self.counts.held += 1
             self._held.setdefault(post.template, []).append(message)
 
     def hold(self, template: str) -> None:
@@ -122,108 +136,108 @@ class Webhooks:
         """Hold it no more; the statuses of its held messages flow after all. Says how many messages that were."""
         held = self._unhold(template)
         for message in held:
-            self._plan(message, self._fate.steps(self.settings, is_reaction=False))
+            self._plan(message, self._planner.plan(self.settings, is_reaction=False))
         return len(held)
 
     def drop(self, template: str, code: int = PAUSED_TEMPLATE) -> int:
         """Hold it no more; its held messages fail. Says how many messages that were."""
         held = self._unhold(template)
         for message in held:
-            self._plan(message, [self._fate.failure(self.settings)], code)
+            self._plan(message, [self._planner.plan_failure(self.settings)], code)
         return len(held)
 
-    def receive_text(self, number: str, sender: str, body: str) -> None:
+    def receive_text(self, number: str, person: str, body: str) -> None:
         """A user sends a text to a number."""
-        self.receive(inbound.text((number, self._place(number)[2]), sender, body, int(time.time())))
+        self.receive(inbound_text((number, self._place(number)[2]), person, body, int(time.time())))
 
-    def receive_preference(self, number: str, sender: str, value: str) -> None:
+    def receive_preference(self, number: str, person: str, value: str) -> None:
         """A user stops or resumes marketing messages of a number.
 
         Raises:
             ValueError: The value is neither `stop` nor `resume`.
         """
-        self.receive(inbound.preference((number, self._place(number)[2]), sender, value, int(time.time())))
+        self.receive(inbound_preference((number, self._place(number)[2]), person, value, int(time.time())))
 
-    def receive(self, change: inbound.Change, waba_id: str | None = None) -> None:
+    def receive(self, change: Change, waba_id: str | None = None) -> None:
         """Any entry of `changes` comes in. Inbound messages use up their number's throughput, as at Meta.
 
         Raises:
             TypeError: It has not the shape of a change.
         """
-        number, count = inbound.counted(change)
-        sender = self._numbers.find(number) if count else None
+        number, count = throughput_of(change)
+        sender = self._senders.find(number) if count else None
         if sender is not None:
             for _ in range(count):
                 sender.window.charge(time.monotonic_ns())
-        self.tally.inbound += count
-        if self.settings.url is None or not self._takes(1):
+        self.counts.inbound += count
+        if self.settings.url is None or not self._has_room(1):
             return
         self._wait(1)
         update = encode(change)
-        batch = self._batches.room(self.settings, len(update))
+        batch = self._batcher.room(self.settings, len(update))
         batch.add_change(waba_id or self._place(number)[0], update)
-        self._batches.added(self.settings)
+        self._batcher.added(self.settings)
 
-    # The way of an update.
+    # From a message to its webhooks.
 
-    def _plan(self, message: Message, steps: list[Step], code: int | None = None) -> None:
+    def _plan(self, message: AcceptedMessage, planned: list[PlannedStatus], code: int | None = None) -> None:
         settings, kept = self.settings, []
-        is_lost = self._fate.hits(settings.lost_messages)
-        self.tally.lost_messages += is_lost
-        for step in steps:
-            if is_lost or self._fate.hits(lost_share(settings, step.kind)):
-                self.tally.lost[step.kind] += 1
+        is_lost = self._planner.hits(settings.lost_messages)
+        self.counts.lost_messages += is_lost
+        for status in planned:
+            if is_lost or self._planner.is_lost(settings, status.kind):
+                self.counts.lost[status.kind] += 1
             else:
-                kept.append(step)
-        if not self._takes(len(kept)):
+                kept.append(status)
+        if not self._has_room(len(kept)):
             return
         self._wait(len(kept))
         now = time.time()
-        for step in kept:
-            failed_code = (code or settings.failed_code) if step.kind == FAILED else 0
-            status = Status(message, step.kind, int(now + step.happened_s), step.is_priced, failed_code)
-            self._timetable.add(step.due_s, partial(self._due, status))
+        for status in kept:
+            failed_code = (code or settings.failed_code) if status.kind == FAILED else 0
+            update = StatusUpdate(message, status.kind, int(now + status.happened_s), status.is_priced, failed_code)
+            self._scheduler.add(status.due_s, partial(self._due, update))
 
-    def _due(self, status: Status) -> None:
-        self.tally.statuses[status.kind] += 1
+    def _due(self, status: StatusUpdate) -> None:
+        self.counts.statuses[status.kind] += 1
         update = status.render(self.settings)
-        batch = self._batches.room(self.settings, len(update))
+        batch = self._batcher.room(self.settings, len(update))
         batch.add_status(self._place(status.message.number), update)
-        self._batches.added(self.settings)
+        self._batcher.added(self.settings)
 
-    def _post(self, batch: Batch) -> None:
-        delivery = deliver(batch, self.settings.secret)
-        self.tally.made += 1
-        self._courier.take(delivery)
-        if self._fate.hits(self.settings.duplicates):
-            self.tally.duplicated += 1
-            self._courier.take(replace(delivery, update_count=0, tries=0, first_s=0.0))
+    def _deliver(self, batch: UpdateBatch) -> None:
+        webhook = batch.sign(self.settings.secret)
+        self.counts.made += 1
+        self._delivery.put(webhook)
+        if self._planner.hits(self.settings.duplicates):
+            self.counts.duplicated += 1
+            self._delivery.put(replace(webhook, update_count=0, tries=0, first_s=0.0))
 
-    def _done(self, delivery: Delivery) -> None:
-        self.tally.waiting -= delivery.update_count
-        if not self.tally.waiting and not self.tally.queued:
+    def _ended(self, webhook: QueuedWebhook) -> None:
+        self.counts.waiting -= webhook.update_count
+        if not self.counts.waiting and not self.counts.queued:
             self._is_settled.set()
 
-    def _takes(self, count: int) -> bool:
-        if self.tally.waiting + self.tally.held + count <= self.settings.most_waiting:
+    def _has_room(self, count: int) -> bool:
+        if self.counts.waiting + self.counts.held + count <= self.settings.most_waiting:
             return True
-        self.tally.dropped += count
+        self.counts.dropped += count
         return False
 
     def _wait(self, count: int) -> None:
-        self.tally.waiting += count
+        self.counts.waiting += count
         if count:
             self._is_settled.clear()
 
-    def _unhold(self, template: str) -> list[Message]:
+    def _unhold(self, template: str) -> list[AcceptedMessage]:
         self._held_templates.discard(template)
         held = self._held.pop(template, [])
-        self.tally.held -= len(held)
+        self.counts.held -= len(held)
         return held
 
     def _place(self, number: str) -> tuple[str, str, str]:
         """The account's id, the number's, and the number as people read it."""
-        sender = self._numbers.find(number) if number else None
+        sender = self._senders.find(number) if number else None
         waba_id = (sender and sender.waba_id) or self.settings.waba_id
         phone = (sender and sender.display_phone_number) or self.settings.display_phone_number
         return waba_id, number, phone

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.simulator.post import Post, read_post
+from dispatcher.simulator.send_request import SendRequest, read_send_request
 from tests.simulator.wire import template_to, text_to
 
 
-def read(body: dict[str, Any] | bytes, content_type: str = "application/json") -> Post:
-    return read_post("1", 0, content_type, body if isinstance(body, bytes) else json.dumps(body).encode())
+def read(body: dict[str, Any] | bytes, content_type: str = "application/json") -> SendRequest:
+    return read_send_request("1", 0, content_type, body if isinstance(body, bytes) else json.dumps(body).encode())
 
 
 def code_of(body: dict[str, Any] | bytes) -> int | None:
