@@ -4,18 +4,18 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
 
-from dispatcher import host, logs
+from dispatcher import errors, host, logs
 from dispatcher.client import Dispatcher
 from dispatcher.delivery import Delivery, Limits, Means
 from dispatcher.flights import Flights
 from dispatcher.graph import Graph
 from dispatcher.intake import Intake
-from dispatcher.journal import Journal
+from dispatcher.journal import Journal, harmless
 from dispatcher.lanes import fitness
 from dispatcher.lanes.chores import Chores
 from dispatcher.lanes.connection import Doorkeeper, connect
@@ -36,6 +36,7 @@ from dispatcher.settler import Settler
 from dispatcher.telemetry import Metrics, serve_metrics
 from dispatcher.worker import Books, Worker
 
+CHORES_EVERY_S = 60.0
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -57,6 +58,7 @@ class App:
     journal: Journal
     dispatcher: Dispatcher
     chores: Chores
+    chores_every_s: float = CHORES_EVERY_S
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     def stop(self) -> None:
@@ -74,14 +76,29 @@ class App:
         if not await self._checked():
             return
         await self.graph.warm_up()
-        chores = {
-            "trim_events": self.chores.trim_events,
-            "forget_dead": self.chores.forget_dead,
-            "forget_campaigns": self.chores.forget_campaigns,
-        }
         async with asyncio.TaskGroup() as group:
             group.create_task(self.worker.run())
-            group.create_task(self.intake.run(self._send, chores, self.journal))
+            group.create_task(self.intake.run(self._send, self.journal))
+            group.create_task(self._do_chores())
+
+    async def _do_chores(self) -> None:
+        """Do them at once and then once a minute until stopped, whatever becomes of the intake.
+
+        Not as jobs of arq: on a full Redis it starts none, though it is the chores that make room, and while its queue
+        is broken it starts none either. They are bounded steps that may run twice, so every process does them.
+        """
+        chores = (self.chores.trim_events, self.chores.forget_dead, self.chores.forget_campaigns)
+        while not self.stopping.is_set():
+            for chore in chores:
+                try:
+                    await chore()
+                except errors.QueueUnavailable:
+                    pass  # its next turn comes
+                except Exception as exc:  # noqa: BLE001 - one chore's trouble is not another's
+                    self.journal.stumbled(chore.__name__, exc)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.chores_every_s):
+                    await self.stopping.wait()
 
     async def _checked(self) -> bool:
         """Wait for Redis and look whether it is fit; False if told to stop before it answered."""
@@ -107,7 +124,7 @@ class App:
 async def assembled(settings: Settings, numbers: NumbersFile, metrics: Metrics) -> AsyncIterator[App]:
     """Put a worker process together; on leaving, its connections are closed."""
     process, url = host.process_name(), settings.redis_url.get_secret_value()
-    journal = Journal(metrics, process)
+    journal = harmless(Journal(metrics, process), metrics.observer_errors)
     keys, terms = Keys(settings.cell), _terms(settings)
     doorkeeper = Doorkeeper()
     redis = connect(url, timeout_s=settings.redis_timeout_s, doorkeeper=doorkeeper)

@@ -1,19 +1,19 @@
-"""The arq worker of a process: takes `send` jobs of any arq producer in, and runs the chores.
+"""The arq worker of a process: takes `send` jobs of any arq producer in.
 
 Only messages pass here, no deliveries: arq cancels its jobs when a Redis connection drops and examines every running
 job at every poll. What cannot be read is never unpickled and never vanishes: it lands on a capped list.
 """
 
 import asyncio
-import contextlib
 import json
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import pydantic_core
-from arq import Retry, Worker, cron
+from arq import Retry, Worker
 from arq.connections import ArqRedis
 from arq.constants import job_key_prefix
 from arq.worker import func
@@ -27,14 +27,15 @@ JOB_BYTES_MAX = 256_000
 REFUSED_MAX = 1000
 REFUSED_BYTES_MAX = 16_000
 TRIES_MAX = 1000
-# Of every function: arq keeps a job that it lost locked for the longest timeout and 10 s more.
+# arq keeps a job that it lost locked for that long and 10 s more.
 _TIMEOUT_S = 5
 _POLL_S = 0.1
 _JOBS_AT_ONCE = 50
 _RESTART_S = (0.1, 0.5, 1.0, 2.0)
+# Whoever ran that long has not failed again, but anew.
+_RAN_WELL_S = 10.0
 
 Send = Callable[[object, str], Awaitable[Ticket]]
-Chore = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Witness(Protocol):
@@ -46,51 +47,73 @@ class Witness(Protocol):
     def refused(self, job: str, reason: str, detail: str) -> None:
         """A job was refused and listed."""
 
-    def intake_restarted(self, exc: BaseException | None) -> None:
-        """The arq worker ended and is started again."""
+    def intake_restarted(self, exc: BaseException | None, after_s: float) -> None:
+        """The arq worker ended and is started again in so many seconds."""
 
 
 class Intake:
-    """Supervises one arq worker on `queue`; `send` queues a message with a default key, each chore runs once a minute.
+    """Supervises one arq worker on `queue`; `clock` gives seconds.
 
     `refused` names the list that unreadable jobs go to.
     """
 
-    def __init__(self, redis_url: str, timeout_s: float, queue: str, refused: str, process: str) -> None:
+    def __init__(
+        self, redis_url: str, timeout_s: float, queue: str, refused: str, process: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
         self._redis_url = redis_url
         self._timeout_s = timeout_s
         self._queue = queue
         self._refused = refused
         self._process = process
+        self._clock = clock
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
         """Take nothing more in; `run` returns when what was begun has ended."""
         self._stopping.set()
 
-    async def run(self, send: Send, chores: Mapping[str, Chore], witness: Witness) -> None:
-        """Run until stopped; arq's worker ends whenever Redis does, and is then started again."""
+    async def run(self, send: Send, witness: Witness) -> None:
+        """Queue messages by `send`, each with a default key, until stopped.
+
+        arq's worker ends whenever Redis does, and is then started again; whatever ends it, this goes on.
+        """
+        tries = 0
+        while True:
+            started_at = self._clock()
+            failure = await self._run_worker(send, witness)
+            if self._stopping.is_set():
+                return
+            if self._clock() - started_at >= _RAN_WELL_S:
+                tries = 0
+            pause_s = _RESTART_S[min(tries, len(_RESTART_S) - 1)]
+            tries += 1
+            witness.intake_restarted(failure, pause_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._stopping.wait()
+                    return
+
+    async def _run_worker(self, send: Send, witness: Witness) -> BaseException | None:
+        """Run one arq worker until it ends, or until stopped; what ended it, None if that was no error."""
         stopped = asyncio.create_task(self._stopping.wait())
-        for tries in range(1_000_000_000):
-            worker = self._worker(send, chores, witness)
+        try:
+            worker = self._worker(send, witness)
             running = asyncio.create_task(worker.async_run())
             await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
             await _end(worker, running)
-            if self._stopping.is_set():
-                return
-            witness.intake_restarted(running.exception() if not running.cancelled() else None)
-            await self._sweep(witness)
-            await asyncio.wait([stopped], timeout=_RESTART_S[min(tries, len(_RESTART_S) - 1)])
-            if self._stopping.is_set():
-                return
+            if not self._stopping.is_set():
+                await self._sweep(witness)
+        except Exception as exc:  # noqa: BLE001 - without the supervisor nothing more would be taken in
+            return exc
+        finally:
+            stopped.cancel()
+        return None if running.cancelled() else running.exception()
 
-    def _worker(self, send: Send, chores: Mapping[str, Chore], witness: Witness) -> Worker:
+    def _worker(self, send: Send, witness: Witness) -> Worker:
         jobs = _Jobs(self._pool(), self._refused, send, witness)
-        crons = [cron(_chore(run), name=name, second=7, timeout=_TIMEOUT_S) for name, run in chores.items()]
-        names = {"send", *chores}
         return Worker(
             functions=[func(jobs.send, name="send"), func(jobs.refuse, name="refuse")],  # type: ignore[arg-type]
-            cron_jobs=crons,
             queue_name=self._queue,
             redis_pool=jobs.redis,
             handle_signals=False,
@@ -103,7 +126,7 @@ class Intake:
             health_check_interval=30,
             health_check_key=f"{self._queue}:health:{self._process}",
             job_serializer=_write_job,
-            job_deserializer=lambda raw: read_job(raw, names),
+            job_deserializer=read_job,
             log_results=False,
         )
 
@@ -197,7 +220,7 @@ async def _list_refused(redis: ArqRedis, name: str, job: str, reason: str, raw: 
         await pipe.execute()
 
 
-def read_job(raw: bytes, names: set[str]) -> dict[str, Any]:
+def read_job(raw: bytes) -> dict[str, Any]:
     """Read what an arq producer wrote, as JSON and nothing else; what is no job of ours becomes one of `refuse`."""
     if len(raw) > JOB_BYTES_MAX:
         return _refusal("oversized", f"{len(raw)} bytes, at most {JOB_BYTES_MAX} are taken", raw)
@@ -208,7 +231,7 @@ def read_job(raw: bytes, names: set[str]) -> dict[str, Any]:
         return _refusal("unreadable", "pickled: give arq a JSON serializer" if is_pickle else "no JSON", raw)
     if not _is_job(job):
         return _refusal("unreadable", "not what arq writes: an object with t, f, a, k and et", raw)
-    if job["f"] not in names:
+    if job["f"] != "send":
         return _refusal("misnamed", f"no function {job['f'][:60]!r}, only send", raw)
     return dict(job)
 
@@ -240,16 +263,6 @@ def _is_text(raw: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _chore(run: Chore) -> Any:
-    """Return what arq calls; it comes again in a minute, so an outage is no failure."""
-
-    async def chore(ctx: dict[Any, Any]) -> None:  # noqa: ARG001 - arq's interface
-        with contextlib.suppress(errors.QueueUnavailable):
-            await run()
-
-    return chore
 
 
 async def _end(worker: Worker, running: asyncio.Task[None]) -> None:

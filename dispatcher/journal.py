@@ -1,8 +1,10 @@
-"""Writes down what happens, as events and metrics: the one witness of a process. Decides nothing."""
+"""Writes down what happens, as events and metrics: the one witness of a process. Decides nothing, and hurts nobody."""
 
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import structlog
 from prometheus_client import Counter
@@ -40,6 +42,48 @@ _OUTCOMES = {
 _CLASSES = ("2xx", "429", "4xx", "5xx")
 _TEMPLATE_STOPPED = ("132015", "132016", "paused")
 _CAUSES = {"reject": "rejected", "retry": "exhausted"}
+_SAID_EVERY_S = 60.0
+_Observer = TypeVar("_Observer")
+
+
+def harmless(observer: _Observer, failures: Counter, clock: Callable[[], float] = time.monotonic) -> _Observer:
+    """Return the observer with methods that never raise; whatever hears of deliveries is wired through this.
+
+    What a method raises is counted in `failures` under the method's name, logged once a minute, and dropped. Methods of
+    observers return None. `clock` gives seconds.
+    """
+    return cast("_Observer", _Harmless(observer, failures, clock))
+
+
+class _Harmless:
+    def __init__(self, observer: object, failures: Counter, clock: Callable[[], float]) -> None:
+        self._observer = observer
+        self._failures = failures
+        self._clock = clock
+        self._said_at: dict[str, float] = {}
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        """Make the method when it is first asked for; from then on it is found without this."""
+        method = getattr(self._observer, name)
+
+        def hear(*args: Any, **fields: Any) -> None:
+            try:
+                method(*args, **fields)
+            except Exception as exc:  # noqa: BLE001 - whatever it is, deliveries go on
+                self._drop(name, exc)
+
+        self.__dict__[name] = hear
+        return hear
+
+    def _drop(self, name: str, exc: Exception) -> None:
+        # counting and logging may be what is broken
+        with suppress(Exception):
+            self._failures.labels(name).inc()
+        with suppress(Exception):
+            now = self._clock()
+            if now - self._said_at.get(name, -_SAID_EVERY_S) >= _SAID_EVERY_S:
+                self._said_at[name] = now
+                structlog.get_logger().error(logs.OBSERVER_FAILED, method=name, exc_info=exc)
 
 
 class Journal:
@@ -149,8 +193,8 @@ class Journal:
             logs.GATE_CLOSED, number=number, why=change.why.value, code=code, for_s=round(change.for_s, 3)
         )
 
-    def failed(self, flight: Flight, exc: Exception) -> None:
-        """A bug of ours showed; the message is uncertain."""
+    def failed(self, flight: Flight, exc: BaseException) -> None:
+        """A bug of ours showed; the message is put back, or uncertain if its POST may have begun."""
         self._log.error(logs.TASK_FAILED, task="post", key=flight.message.key, exc_info=exc)
 
     def settled(self, settlement: Settlement, word: str) -> None:
@@ -231,9 +275,9 @@ class Journal:
         """Redis is away."""
         self._log.warning(logs.REDIS_LOST)
 
-    def stumbled(self, exc: Exception) -> None:
-        """A bug of ours showed on the way back; it is tried again."""
-        self._log.error(logs.TASK_FAILED, task="recovery", exc_info=exc)
+    def stumbled(self, task: str, exc: Exception) -> None:
+        """A bug of ours showed in a task that goes on: it is tried again."""
+        self._log.error(logs.TASK_FAILED, task=task, exc_info=exc)
 
     def regained(self) -> None:
         """Redis is back, and knows again what this process knows."""
@@ -253,9 +297,9 @@ class Journal:
         """A job of an arq producer was queued."""
         self._metrics.messages_accepted_by_intake.inc()
 
-    def intake_restarted(self, exc: BaseException | None) -> None:
-        """The arq worker ended and is started again."""
-        self._log.warning(logs.INTAKE_RESTARTED, reason=type(exc).__name__ if exc else "")
+    def intake_restarted(self, exc: BaseException | None, after_s: float) -> None:
+        """The arq worker ended and is started again in so many seconds."""
+        self._log.warning(logs.INTAKE_RESTARTED, reason=type(exc).__name__ if exc else "", after_s=after_s)
 
     def said(self, event: str, **fields: Any) -> None:
         """Something about the process itself."""

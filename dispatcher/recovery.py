@@ -22,8 +22,8 @@ class Witness(Protocol):
     def lost(self) -> None:
         """Redis is away."""
 
-    def stumbled(self, exc: Exception) -> None:
-        """A bug of ours showed on the way back; it is tried again."""
+    def stumbled(self, task: str, exc: Exception) -> None:
+        """A bug of ours showed in a task that goes on: it is tried again."""
 
     def regained(self) -> None:
         """It is back, and knows again what this process knows."""
@@ -48,8 +48,8 @@ class Recovery:
         """Take note that Redis did not answer."""
         if self._task is None:
             self._ready.clear()
-            self._witness.lost()
             self._task = asyncio.create_task(self._recover())
+            self._witness.lost()
 
     async def over(self) -> None:
         """Wait until this process is back."""
@@ -83,9 +83,9 @@ class Recovery:
                 except errors.QueueUnavailable:
                     pass
                 except Exception as exc:  # noqa: BLE001 - giving up would leave the process waiting for ever
-                    self._witness.stumbled(exc)
+                    self._witness.stumbled("recovery", exc)
                 await asyncio.sleep(next(delays))
-            self._witness.regained()
             self._ready.set()
+            self._witness.regained()
         finally:
             self._task = None

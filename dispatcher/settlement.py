@@ -4,6 +4,7 @@ from typing import assert_never
 
 from dispatcher.flights import Flight
 from dispatcher.lanes.serving import US, Settlement
+from dispatcher.policy.backoff import CAP_S
 from dispatcher.policy.outcome import (
     Accepted,
     Close,
@@ -18,6 +19,10 @@ from dispatcher.policy.outcome import (
     Verdict,
     Why,
 )
+
+INTERNAL_ERROR = "internal error"
+# What a bug kept from its POST may meet the same bug again at once: others go first.
+POSTPONED_S = 5.0
 
 
 def settlement(flight: Flight, verdict: Verdict, credential: str) -> Settlement:
@@ -61,3 +66,28 @@ def _write_gate(found: Settlement, change: GateChange | None, credential: str) -
 def released(flight: Flight) -> Settlement:
     """Give a message back that was claimed and not posted; costs nothing."""
     return Settlement(flight.message, flight.number, flight.claimed_at_us, "release")
+
+
+def postponed(flight: Flight) -> Settlement:
+    """Give a message back for 5 s, as a bug of ours showed before its POST began; costs nothing."""
+    return Settlement(
+        flight.message, flight.number, flight.claimed_at_us, "snooze", round(POSTPONED_S * US), INTERNAL_ERROR
+    )
+
+
+def uncertain(flight: Flight) -> Settlement:
+    """Say that a message may have been accepted, as a bug of ours showed once its POST may have begun.
+
+    The fifth in a row closes the gate for as long as anything does: a bug that meets every message must not make all
+    that wait uncertain.
+    """
+    return Settlement(
+        flight.message,
+        flight.number,
+        flight.claimed_at_us,
+        "uncertain",
+        error=INTERNAL_ERROR,
+        gate="doubt",
+        gate_for_us=round(CAP_S * US),
+        why=Why.UNCERTAIN,
+    )

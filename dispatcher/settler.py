@@ -18,7 +18,10 @@ Heard = Callable[[Settlement, str], None]
 
 
 class Settler:
-    """One a process. `on_settled` hears what each message became; `on_trouble` that Redis did not answer."""
+    """One a process. `on_settled` hears what each message became; `on_trouble` that Redis did not answer.
+
+    What `on_settled` raises is the event loop's to report: it runs in a callback of its own.
+    """
 
     def __init__(self, serving: Serving, flights: Flights, on_settled: Heard, on_trouble: Callable[[], None]) -> None:
         self._serving = serving
@@ -62,29 +65,30 @@ class Settler:
             while self._waiting:
                 batch = [self._waiting.popleft() for _ in range(min(SETTLED_A_CALL, len(self._waiting)))]
                 await self._settle(batch)
-        except Exception:  # noqa: BLE001 - an outage, or a bug: what landed is remembered, and told again with the rest
-            self._on_trouble()
+        except errors.QueueUnavailable:
+            self._on_trouble()  # what landed is remembered, and told again with the rest
         finally:
             # here, not once the task is done: what is put in between would find a call that takes nothing any more
             self._calls.discard(asyncio.current_task())
 
-    async def _settle(self, batch: list[Settlement]) -> None:
+    async def _settle(self, batch: list[Settlement], *, is_alone: bool = False) -> None:
+        """Settle a batch; an entry that meets a bug, or data that is not ours, is left to its lease, and it alone.
+
+        Raises:
+            QueueUnavailable: Redis is away.
+        """
         try:
-            words = await self._serving.settle(batch)
-        except errors.QueueBroken as exc:
-            await self._settle_apart(batch, exc)
-            return
-        for settlement, word in zip(batch, words, strict=True):
+            found = list(zip(batch, await self._serving.settle(batch), strict=True))
+        except Exception as exc:
+            if isinstance(exc, errors.QueueUnavailable) and not isinstance(exc, errors.QueueBroken):
+                raise
+            if not is_alone:
+                for settlement in batch:
+                    await self._settle([settlement], is_alone=True)
+                return
+            found = [(batch[0], f"broken: {getattr(exc, 'reason', type(exc).__name__)}")]
+        for settlement, word in found:
             if settlement.outcome != "flying":
                 self._flights.settled(settlement)
             if word:
-                self._on_settled(settlement, word)
-
-    async def _settle_apart(self, batch: list[Settlement], exc: errors.QueueBroken) -> None:
-        """One entry met data that is not ours: it alone is left to its lease, the others are settled."""
-        if len(batch) == 1:
-            self._flights.settled(batch[0])
-            self._on_settled(batch[0], f"broken: {exc.reason}")
-            return
-        for settlement in batch:
-            await self._settle([settlement])
+                asyncio.get_running_loop().call_soon(self._on_settled, settlement, word)

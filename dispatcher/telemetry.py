@@ -94,6 +94,9 @@ class Metrics:
             registry=registry,
         )
         self.redis_script = redis_script(registry)
+        self.observer_errors = counter(
+            "dispatcher_observer_errors_total", "Metrics and log lines that failed and were dropped", ("method",)
+        )
         self.build_info = build_info(registry)
 
 

@@ -40,8 +40,13 @@ class _Call:
     def answer(self, reply: Any) -> None:
         if self.reply.done():
             return  # the caller gave up
-        if isinstance(reply, Exception):
+        if isinstance(reply, exceptions.RedisError | OSError):
             self.reply.set_exception(translate(reply))
+        elif isinstance(reply, BaseException):
+            # a bug, and no reason to wait for Redis; each caller gets an error of its own, as a traceback grows
+            bug = RuntimeError(f"a pipeline broke: {type(reply).__name__}")
+            bug.__cause__ = reply
+            self.reply.set_exception(bug)
         else:
             self.reply.set_result(reply)
 
@@ -57,11 +62,19 @@ def translate(exc: Exception) -> errors.QueueUnavailable:
     return errors.QueueUnavailable(f"Redis is away: {type(exc).__name__}")
 
 
+def is_cancelled(exc: BaseException) -> bool:
+    """Whether the running task is to end; libraries raise CancelledError also where nobody has cancelled it."""
+    task = asyncio.current_task()
+    if isinstance(exc, asyncio.CancelledError):
+        return task is not None and task.cancelling() > 0
+    return isinstance(exc, KeyboardInterrupt | SystemExit)
+
+
 class Line:
     """Sends scripts and commands in shared pipelines, one at a time and in order.
 
-    Calls raise `errors.QueueUnavailable`: the command may have run. `on_round_trip` is told each pipeline's seconds,
-    `on_script` the same for each script that was in it.
+    Calls raise `errors.QueueUnavailable`: the command may have run; or `RuntimeError`: a bug. Once replies are handed
+    out, `on_round_trip` is told the pipeline's seconds, `on_script` the same for each script that was in it.
     """
 
     def __init__(
@@ -71,6 +84,7 @@ class Line:
         on_script: Callable[[str, float], None] | None = None,
     ) -> None:
         self._redis = redis
+        self._encode = redis.get_encoder().encode  # type: ignore[no-untyped-call] # redis-py has no types there
         self._waiting: list[_Call] = []
         self._talking: asyncio.Task[None] | None = None
         self._on_round_trip = on_round_trip
@@ -87,45 +101,56 @@ class Line:
     async def _ask(self, call: _Call) -> Any:
         # here, so that what cannot be encoded is its caller's error alone
         name, *arguments = call.command
-        call.command = (name, *(part.encode() if isinstance(part, str) else part for part in arguments))
+        call.command = (name, *map(self._encode, arguments))
         self._waiting.append(call)
-        if self._talking is None:
+        if self._talking is None or self._talking.done():
             self._talking = asyncio.create_task(self._talk())
         return await call.reply
 
     async def idle(self) -> None:
         """Wait until everything that was asked is answered."""
-        while self._talking is not None:
+        while self._talking is not None and not self._talking.done():
             await asyncio.wait([self._talking])
 
     async def _talk(self) -> None:
+        calls: list[_Call] = []
         try:
             while self._waiting:
                 calls, self._waiting = self._waiting[:_CALLS_A_PIPELINE], self._waiting[_CALLS_A_PIPELINE:]
                 await self._exchange(calls)
                 await asyncio.sleep(0)  # who was answered may ask again, and goes with the next
+        except asyncio.CancelledError:
+            # the event loop ends, and with it all who wait
+            for call in (*calls, *self._waiting):
+                call.reply.cancel()
+            self._waiting.clear()
+            raise
         finally:
-            self._talking = None
+            if self._waiting:  # a bug ended this task and is reported with it; who waits is answered by another
+                self._talking = asyncio.create_task(self._talk())
 
     async def _exchange(self, calls: list[_Call]) -> None:
         started = time.monotonic()
         try:
-            replies = await self._pipeline(calls)
-            unknown = [i for i, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)]
-            if unknown:
-                # the server was restarted or its scripts flushed: nothing of these calls has run
-                again = await self._pipeline([calls[i].in_full() for i in unknown])
-                for i, reply in zip(unknown, again, strict=True):
-                    replies[i] = reply
-        except (exceptions.RedisError, OSError) as exc:
-            replies = [exc] * len(calls)
-        except BaseException:
-            for call in calls:
-                call.reply.cancel()
-            raise
-        self._measure(calls, time.monotonic() - started)
-        for call, reply in zip(calls, replies, strict=True):
+            answered = list(zip(calls, await self._replies(calls), strict=True))
+        except BaseException as exc:
+            if is_cancelled(exc):
+                raise
+            answered = [(call, exc) for call in calls]
+        took_s = time.monotonic() - started
+        for call, reply in answered:
             call.answer(reply)
+        self._measure(calls, took_s)
+
+    async def _replies(self, calls: list[_Call]) -> list[Any]:
+        replies = await self._pipeline(calls)
+        unknown = [i for i, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)]
+        if unknown:
+            # the server was restarted or its scripts flushed: nothing of these calls has run
+            again = await self._pipeline([calls[i].in_full() for i in unknown])
+            for i, reply in zip(unknown, again, strict=True):
+                replies[i] = reply
+        return replies
 
     def _measure(self, calls: list[_Call], took_s: float) -> None:
         if self._on_round_trip:

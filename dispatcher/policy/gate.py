@@ -7,8 +7,6 @@ brings both.
 import math
 from dataclasses import dataclass
 
-# The largest rate a number can have; it means that nothing is paced, and `most` alone bounds what is in flight.
-UNPACED_PER_S = 100_000
 
 # Answers that take up to two seconds still use the whole rate; a tenth of that is kept for each higher lane.
 BULK_S = 2.0

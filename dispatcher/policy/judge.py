@@ -20,6 +20,7 @@ from dispatcher.policy.outcome import (
     Open,
     Reject,
     Reply,
+    RetryLater,
     Snooze,
     Uncertain,
     Unsent,
@@ -53,10 +54,11 @@ def label(code: str) -> str:
     return code if code in LABELS else "other"
 
 
-def judge(reply: Reply, *, streak: int, rand: float) -> Verdict:
+def judge(reply: Reply, *, streak: int, retry_s: float, rand: float) -> Verdict:
     """Return what a POST ended in.
 
     `streak` counts the closings in a row of this number's gate so far, `rand` in [0, 1) is the chance in its backoff.
+    `retry_s` says in how many seconds this message is due again if it is refused for now.
     """
     match reply:
         case Unsent(reason):
@@ -65,20 +67,22 @@ def judge(reply: Reply, *, streak: int, rand: float) -> Verdict:
         case Lost(reason):
             return _uncertain("lost", reason, streak, rand)
         case Answer():
-            return _answered(reply, streak, rand)
+            return _answered(reply, retry_s, (streak, rand))
         case _:
             assert_never(reply)
 
 
-def _answered(answer: Answer, streak: int, rand: float) -> Verdict:
+def _answered(answer: Answer, retry_s: float, chance: tuple[int, float]) -> Verdict:
     """Judge an answer: an id first, as what was taken must not be posted again; then the code; then the status."""
     wamid, taken_as = _receipt(answer)
     if wamid is not None:
-        return _taken(wamid, taken_as, streak, rand)
+        return _taken(wamid, taken_as, *chance)
     code, text = _graph_error(answer.body)
     rule = _rule(answer.status, code)
     name = f"http_{answer.status}" if code is None else str(code)
-    return _verdict(rule, name, text, (streak, rand))
+    if rule is Rule.REJECTED and _is_transient(answer.body, code):
+        return Verdict(RetryLater(retry_s, words.error(name, text)), Open(), name)
+    return _verdict(rule, name, text, chance)
 
 
 def _rule(status: int, code: int | None) -> Rule:
@@ -145,6 +149,12 @@ def _receipt(answer: Answer) -> tuple[str | None, object]:
         return None, None
     wamid = first.get("id")
     return (wamid, first.get("message_status")) if isinstance(wamid, str) and wamid else (None, None)
+
+
+def _is_transient(body: object, code: int | None) -> bool:
+    """Whether Graph says of a code that we do not know that it may pass."""
+    is_known = code is not None and table.find(code) is not None
+    return not is_known and isinstance(body, dict) and body["error"].get("is_transient") is True
 
 
 def _graph_error(body: object) -> tuple[int | None, str]:

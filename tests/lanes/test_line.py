@@ -1,12 +1,14 @@
 """The line: many callers share few round trips, and one's trouble is not another's."""
 
 import asyncio
+import gc
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from redis.exceptions import DataError
 
 from dispatcher import errors
 from dispatcher.embedded import Server
@@ -98,11 +100,64 @@ async def test_a_refused_command_spoils_no_other(server: Server, redis: Any) -> 
 async def test_what_cannot_be_encoded_is_its_callers_error_alone(server: Server, redis: Any) -> None:
     async with connected(server) as (cell, _):
         found = await asyncio.gather(
-            cell.line.command("INCR", "a"), cell.producing.look("\ud800"), cell.line.command("INCR", "b"),
-            return_exceptions=True,
+            cell.line.command("INCR", "a"), cell.producing.look("\ud800"), cell.line.command("SET", "flag", True),
+            cell.line.command("INCR", "b"), return_exceptions=True,
         )  # fmt: skip
-        assert (found[0], found[2]) == (1, 1)
-        assert isinstance(found[1], UnicodeEncodeError)
+        assert (found[0], found[3]) == (1, 1)
+        assert (type(found[1]), type(found[2])) == (UnicodeEncodeError, DataError)
+
+
+@pytest.mark.parametrize("exc", [ValueError("bug"), asyncio.CancelledError()], ids=repr)
+async def test_a_bug_in_a_pipeline_is_an_error_of_each_of_its_callers_and_of_nobody_else(
+    server: Server, redis: Any, exc: BaseException
+) -> None:
+    async with connected(server) as (cell, _):
+
+        def broken(*_: object, **__: object) -> None:
+            raise exc
+
+        cell.redis.set_response_callback("ECHO", broken)
+        calls = [cell.line.command("INCR", "count") for _ in range(99)]
+        async with asyncio.timeout(10):
+            found = await asyncio.gather(
+                cell.line.command("ECHO", "x"), *calls, cell.line.command("PING"), return_exceptions=True
+            )
+        assert [str(reply) for reply in found[:100]] == [f"a pipeline broke: {type(exc).__name__}"] * 100
+        assert {type(reply) for reply in found[:100]} == {RuntimeError}
+        assert all(isinstance(reply, RuntimeError) and reply.__cause__ is exc for reply in found[:100])
+        assert found[100] is True
+        assert await cell.line.command("INCR", "other") == 1
+
+
+async def test_who_measures_and_raises_keeps_no_caller_waiting_and_is_reported(server: Server, redis: Any) -> None:
+    reported: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(str(context["exception"])))
+
+    def broken(*_: object) -> None:
+        raise ValueError("metric")
+
+    line = Line(redis, broken, broken)
+    async with asyncio.timeout(10):
+        assert await line.command("INCR", "count") == 1
+        found = await asyncio.gather(*(line.command("INCR", "count") for _ in range(250)))
+        await line.idle()
+    assert found == list(range(2, 252))
+    del line
+    gc.collect()
+    assert reported == ["metric"] * 4  # one a pipeline
+
+
+async def test_all_who_wait_end_with_the_line(server: Server, redis: Any) -> None:
+    async with connected(server) as (cell, _):
+        calls = [asyncio.create_task(cell.line.command("INCR", "count")) for _ in range(150)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert cell.line._talking is not None
+        cell.line._talking.cancel()
+        async with asyncio.timeout(10):
+            found = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(reply) for reply in found} == {asyncio.CancelledError}
+        await cell.line.idle()
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["suite", "redis-6.2"])
@@ -185,7 +240,6 @@ async def test_idle_waits_for_all_that_was_asked(server: Server, redis: Any) -> 
         calls = [asyncio.create_task(cell.line.command("INCR", "count")) for _ in range(150)]
         await asyncio.sleep(0)
         await cell.line.idle()
-        assert all(call.done() or cell.line._talking is None for call in calls)
         assert await redis.get("count") == b"150"
         await asyncio.gather(*calls)
 

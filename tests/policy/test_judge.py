@@ -17,6 +17,7 @@ from dispatcher.policy.outcome import (
     Doubt,
     Lost,
     Open,
+    Outcome,
     Reject,
     Reply,
     RetryLater,
@@ -29,6 +30,7 @@ from dispatcher.policy.outcome import (
 from dispatcher.policy.table import Rule
 
 STREAK = 2  # so that the first closing of 0.25 s has doubled to 1 s, and 5 s to 20 s
+RETRY_S = 7.0
 THROTTLED = Close(Why.THROTTLED, 0.5)
 CREDENTIAL = Close(Why.CREDENTIAL, 10.0)
 UNREACHABLE = Close(Why.UNREACHABLE, 0.5)
@@ -36,7 +38,7 @@ DOUBT = Doubt(0.5)
 
 
 def verdict(reply: Reply) -> Verdict:
-    return judge(reply, streak=STREAK, rand=0.5)
+    return judge(reply, streak=STREAK, retry_s=RETRY_S, rand=0.5)
 
 
 def error(code: object, message: object = "", **more: object) -> dict[str, object]:
@@ -130,6 +132,28 @@ def test_refusals_with_a_server_error_prove_nothing(status: int, code: int) -> N
 def test_unknown_code_with_a_client_error_is_refused(status: int) -> None:
     """The one default for codes that nobody has told us of."""
     assert verdict(Answer(status, error(999_999, "New"))) == Verdict(Reject("999999 New"), Open(), "999999")
+
+
+@pytest.mark.parametrize("status", [400, 404, 410, 422, 499])
+def test_unknown_code_that_calls_itself_transient_is_tried_again_later(status: int) -> None:
+    reply = Answer(status, error(999_999, "New", is_transient=True))
+    assert verdict(reply) == Verdict(RetryLater(RETRY_S, "999999 New"), Open(), "999999")
+
+
+@pytest.mark.parametrize("is_transient", [False, None, "true", 1, {}])
+def test_only_true_is_transient(is_transient: object) -> None:
+    assert verdict(Answer(400, error(999_999, is_transient=is_transient))).outcome == Reject("999999")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "outcome"),
+    [
+        (400, 132000, Reject("132000")), (400, 130429, Snooze("130429")), (429, 999_999, Snooze("999999")),
+        (403, 999_999, Snooze("999999")), (500, 999_999, Uncertain("999999")), (400, 131016, Uncertain("131016")),
+    ],
+)  # fmt: skip
+def test_a_known_code_or_a_status_weighs_more_than_transient(status: int, code: int, outcome: Outcome) -> None:
+    assert verdict(Answer(status, error(code, is_transient=True))).outcome == outcome
 
 
 @pytest.mark.parametrize("status", [100, 200, 202, 302, 500, 599])
@@ -264,7 +288,10 @@ CODES = st.sampled_from([row.code for row in table.TABLE]) | st.integers() | JSO
 SHAPED = st.fixed_dictionaries(
     {},
     optional={
-        "error": st.fixed_dictionaries({}, optional={"code": CODES, "message": JSON, "title": JSON}) | JSON,
+        "error": st.fixed_dictionaries(
+            {}, optional={"code": CODES, "message": JSON, "title": JSON, "is_transient": JSON}
+        )
+        | JSON,
         "messages": st.lists(
             st.fixed_dictionaries({}, optional={"id": JSON, "message_status": JSON}) | JSON, max_size=2
         )
@@ -277,7 +304,7 @@ REPLIES: st.SearchStrategy[Any] = ANSWERS | st.builds(Lost, st.text()) | st.buil
 
 @given(reply=REPLIES, streak=st.integers(0), rand=st.floats(0, 1, exclude_max=True))
 def test_every_reply_has_a_verdict_that_can_be_kept(reply: Reply, streak: int, rand: float) -> None:
-    judged = judge(reply, streak=streak, rand=rand)
+    judged = judge(reply, streak=streak, retry_s=RETRY_S, rand=rand)
     assert label(judged.code) in LABELS
     match judged.gate:
         case Close(_, for_s) | Doubt(for_s):

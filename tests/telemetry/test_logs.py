@@ -169,10 +169,10 @@ def test_a_traceback_is_data(out: io.StringIO) -> None:
 
 def test_people_get_lines_they_can_read(out: io.StringIO) -> None:
     logs.set_up(style="console", stream=out)
-    structlog.get_logger().info(logs.NUMBER_TAKEN, number="106540352242922")
+    structlog.get_logger().info(logs.GATE_CLOSED, number="106540352242922")
     time, rest = out.getvalue().split(" ", 1)
     assert time.endswith("Z")
-    assert rest == "[info     ] number.taken                   number=106540352242922\n"
+    assert rest == "[info     ] gate.closed                    number=106540352242922\n"
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,25 @@
 """Any arq producer may put messages on Redis; nothing that it writes can hurt the worker or vanish."""
 
+import asyncio
 import json
 import pickle
+import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from arq import create_pool
 from arq.connections import ArqRedis, RedisSettings
 from arq.constants import job_key_prefix
+from prometheus_client import CollectorRegistry
 
+from dispatcher.app import assembled
 from dispatcher.embedded import Server
+from dispatcher.intake import Intake
+from dispatcher.message import Ticket
+from dispatcher.numbersfile import NumbersFile
+from dispatcher.priority import DEAD_KEPT_S
+from dispatcher.telemetry import Metrics
 from tests.cell import Cell, eventually
 
 
@@ -129,3 +139,71 @@ async def test_a_refused_message_says_why_and_what_was_given(cell: Cell, produce
     assert row["job"] == "wrong-job"
     assert row["reason"] == f"refused: number: oto is not a number of cell {cell.settings.cell}, did you mean otp?"
     assert json.loads(str(row["given"]))["key"] == "wrong"
+
+
+class Restarts:
+    """A witness of restarts, and the clock by which they are judged."""
+
+    def __init__(self, ran_s: list[float]) -> None:
+        self.after_s: list[float] = []
+        self.all = asyncio.Event()
+        self._ran_s = ran_s
+        self._now_s = 0.0
+        self._looks = 0
+
+    def clock(self) -> float:
+        """Look at the clock: at the start of each run, and at its end."""
+        self._looks += 1
+        if self._looks % 2 == 0:
+            self._now_s += self._ran_s[min(self._looks // 2, len(self._ran_s)) - 1]
+        return self._now_s
+
+    def intake_restarted(self, _: BaseException | None, after_s: float) -> None:
+        self.after_s.append(after_s)
+        if len(self.after_s) == len(self._ran_s):
+            self.all.set()
+
+    def took_in(self) -> None:
+        raise AssertionError("nothing is queued here")
+
+    def refused(self, job: str, reason: str, detail: str) -> None:
+        raise AssertionError("nothing is refused here")
+
+
+async def refuse_all(_: object, __: str) -> Ticket:
+    raise AssertionError("nothing is sent here")
+
+
+async def test_an_arq_worker_that_ran_well_is_started_again_soon(server: Server, cell: Cell) -> None:
+    queue = f"dispatcher:{cell.settings.cell}:send"
+    await cell.redis.set(queue, "no queue")  # ends every worker at its first look
+    restarts = Restarts([0, 0, 9, 60, 0])
+    intake = Intake(server.url, 0.5, queue, "refused", "process-1", restarts.clock)
+    running = asyncio.create_task(intake.run(refuse_all, restarts))
+    async with asyncio.timeout(20):
+        await restarts.all.wait()
+        intake.stop()
+        await running
+    assert restarts.after_s == [0.1, 0.5, 1.0, 0.1, 0.5]
+
+
+async def test_a_broken_queue_of_jobs_keeps_nobody_from_the_chores(cell: Cell) -> None:
+    await cell.redis.set(f"dispatcher:{cell.settings.cell}:send", "no queue")
+    long_ago_us = round((time.time() - 2 * DEAD_KEPT_S) * 1_000_000)
+    dead = f"{cell.prefix}dead"
+
+    async def is_cleared() -> bool:
+        return not await cell.redis.exists(dead)
+
+    numbers = NumbersFile.load(cell.numbers_file)
+    async with assembled(cell.settings, numbers, Metrics(CollectorRegistry())) as app:
+        app = replace(app, chores_every_s=0.05)
+        running = asyncio.create_task(app.run())
+        for _ in range(3):
+            await cell.redis.zadd(dead, {"long gone": long_ago_us})
+            await eventually(is_cleared)
+        await cell.redis.set(f"{cell.prefix}events", "no stream")  # one chore's trouble is not another's
+        await cell.redis.zadd(dead, {"long gone": long_ago_us})
+        await eventually(is_cleared)
+        app.stop()
+        await asyncio.wait_for(running, 10)

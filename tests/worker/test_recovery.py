@@ -3,8 +3,10 @@
 import asyncio
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
+from dispatcher.recovery import Recovery
 from dispatcher.simulator import Simulator
 from tests.cell import Cell, cell, eventually
 from tests.servers import OwnServer
@@ -102,6 +104,35 @@ async def test_an_acceptance_of_a_message_that_was_lost_keeps_its_key_used(cell:
     ticket = await cell.client.send(cell.message("lost"))
     assert (ticket.duplicate, ticket.state) == (True, "accepted")
     assert len(cell.posts("lost")) == 1
+
+
+class Broken:
+    """A witness that hears nothing without raising."""
+
+    def lost(self) -> None:
+        raise RuntimeError("lost")
+
+    def stumbled(self, task: str, exc: Exception) -> None:
+        raise RuntimeError(task) from exc
+
+    def regained(self) -> None:
+        raise RuntimeError("regained")
+
+
+async def test_an_outage_ends_even_if_whoever_hears_of_it_raises() -> None:
+    tries: list[int] = []
+
+    async def come_back() -> None:
+        tries.append(1)
+
+    recovery = Recovery(come_back, Broken())
+    for _ in range(2):
+        with suppress(RuntimeError):
+            recovery.trouble()
+        async with asyncio.timeout(10):
+            await recovery.over()
+        await recovery.aclose()
+    assert (len(tries), recovery.is_away) == (2, False)
 
 
 async def posted(cell: Cell, count: int) -> None:
