@@ -22,7 +22,10 @@ Argument = str | bytes | int | float
 _CALLS_A_PIPELINE = 100
 # What a script or command says of data it cannot work on, and what passes by itself: Redis 6.2 reports both in a script
 # as an error of the script.
-_PASSING = ("READONLY", "MISCONF", "LOADING", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN")
+_PASSING = (
+    "READONLY", "MISCONF", "LOADING", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "ASK ", "MOVED ",
+    "non local key", "cluster is down",
+)  # fmt: skip
 _BROKEN = ("WRONGTYPE", "user_script", "Error running script", "value is not", "wrong number of arguments")
 
 
@@ -56,9 +59,11 @@ def translate(exc: Exception) -> errors.QueueUnavailable:
     text = str(exc)
     if isinstance(exc, exceptions.OutOfMemoryError) or "OOM command not allowed" in text:
         return errors.QueueFull("Redis is full: it takes nothing new until something is settled or maxmemory is raised")
-    is_passing = any(word in text for word in _PASSING)
-    if isinstance(exc, exceptions.ResponseError) and text.startswith(_BROKEN) and not is_passing:
-        return errors.QueueBroken(f"Redis refused: {text[:200]}")
+    if isinstance(exc, exceptions.ResponseError):
+        if any(word in text for word in _PASSING):
+            return errors.QueueUnavailable(f"Redis is away: {text[:200]}")
+        if text.startswith(_BROKEN):
+            return errors.QueueBroken(f"Redis refused: {text[:200]}")
     return errors.QueueUnavailable(f"Redis is away: {type(exc).__name__}")
 
 

@@ -25,9 +25,9 @@ redis.call('HSET', KEYS[1], 'seen', int(now))
 
 local found = {int(now), marked}
 for at = 3, #KEYS do
-  local count = redis.pcall('XLEN', KEYS[at])
-  local first = redis.pcall('XRANGE', KEYS[at], '-', '+', 'COUNT', 1)
-  found[#found + 1] = type(count) == 'number' and count or 0
-  found[#found + 1] = first[1] and first[1][1] or ''
+  local count = try('XLEN', KEYS[at])
+  local first = try('XRANGE', KEYS[at], '-', '+', 'COUNT', 1)
+  found[#found + 1] = count or 0
+  found[#found + 1] = first and first[1] and first[1][1] or ''
 end
 return found

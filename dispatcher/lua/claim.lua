@@ -50,8 +50,7 @@ local function answer(word, wait)
 end
 
 local function body_of(key)
-  local body = redis.pcall('GET', prefix .. 'body:' .. key)
-  return type(body) == 'string' and body
+  return try('GET', prefix .. 'body:' .. key)
 end
 
 local standing = gate.owner == owner and 'kept' or gate.owner and 'lost' or 'released'

@@ -8,6 +8,6 @@
 local count = 0
 for at = 2, #ARGV do
   count = count + redis.call('XDEL', KEYS[1], ARGV[at])
-  redis.pcall('XACK', KEYS[1], ARGV[1], ARGV[at])
+  try('XACK', KEYS[1], ARGV[1], ARGV[at])
 end
 return count

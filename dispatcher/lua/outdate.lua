@@ -9,6 +9,6 @@ local horizon = '(' .. int(math.max(0, (clock() - ARGV[2]) / 1000)) .. '-0'
 local old = redis.call('XRANGE', KEYS[1], '-', horizon, 'COUNT', ARGV[3])
 for _, entry in ipairs(old) do
   redis.call('XDEL', KEYS[1], entry[1])
-  redis.pcall('XACK', KEYS[1], ARGV[1], entry[1])
+  try('XACK', KEYS[1], ARGV[1], entry[1])
 end
 return #old

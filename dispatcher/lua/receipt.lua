@@ -9,10 +9,8 @@
 --         '' (nothing new); then its lane and the time from its acceptance to now (µs) if this is the first to say that
 --         it arrived, else '' and ''. Where the acceptance itself was not known before, there is no such time.
 
--- what a live record may hold
-local FIELDS = {'state', 'number', 'to', 'priority', 'template', 'category', 'campaign', 'fingerprint', 'enqueued',
-  'due', 'expires', 'claim', 'attempts', 'lapses', 'claimed', 'error', 'parked', 'cancel', 'extra', 'cause',
-  'on_uncertain', 'since', 'unproven', 'failed'}
+-- what was true of the claim that failed, and is not of the next
+local OVER = {'wamid', 'cause', 'claimed', 'receipts', 'unproven', 'settled', 'others'}
 local RANK = {accepted = 1, sent = 2, delivered = 3, read = 4, played = 5}
 local BIT = {sent = 1, delivered = 2, read = 4, played = 8, failed = 16}
 local OTHER = 32                    -- a status that Meta may invent
@@ -53,16 +51,9 @@ local function again(receipt, message)
   local first = message.wamid
   tally(prefix, message.campaign, SETTLED[message.state], -1, now)
   message.failed, message.claim, message.error = int(claim), int(claim), receipt.error
-  message.wamid, message.cause, message.claimed, message.receipts, message.unproven = nil, nil, nil, nil, nil
+  for _, name in ipairs(OVER) do message[name] = nil end
   redis.call('DEL', prefix .. 'msg:' .. receipt.key)
-  local record = {'HSET', prefix .. 'msg:' .. receipt.key}
-  for _, name in ipairs(FIELDS) do
-    if message[name] then
-      record[#record + 1] = name
-      record[#record + 1] = message[name]
-    end
-  end
-  redis.call(unpack(record))
+  redis.call('HSET', prefix .. 'msg:' .. receipt.key, unpack(as_hash(message)))
   redis.call('PERSIST', prefix .. 'body:' .. receipt.key)
   redis.call('PERSIST', prefix .. 'extra:' .. receipt.key)
   queue(prefix, receipt.key, message, due)
@@ -140,7 +131,7 @@ end
 for number, seen in pairs(witnesses) do
   local name = prefix .. 'witness:' .. number
   for template, claimed in pairs(seen) do
-    if claimed > num(try('HGET', name, template), 0) then redis.pcall('HSET', name, template, int(claimed)) end
+    if claimed > num(try('HGET', name, template), 0) then try('HSET', name, template, int(claimed)) end
   end
   redis.call('PEXPIRE', name, WITNESS_KEPT)
 end

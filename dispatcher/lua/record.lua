@@ -1,13 +1,18 @@
 -- What the scripts share: the clock, one message's record, and how a message is settled. Put before each script that
--- needs it when it is loaded; it runs no command by itself.
+-- needs it when it is loaded; the one command that it runs by itself stands at its end.
 --
 -- A live record is a hash `msg:<key>` (state queued, sending or uncertain); a settled one is a packed string under
--- the same name, see PACKED. Times are µs of this server's clock.
-
--- state and fingerprint stand first: enqueue reads no further. What is empty at the end is left out.
+-- the same name: one character that says its form, then the values of PACKED between tabs. Times are µs of this server's
+-- clock.
+--
+-- Two releases may serve one cell side by side, so fields are only ever appended, and with PACKED the form is raised. What a release does not know of it keeps: fields of a hash by their names, which `rest` holds
+-- in a packed record, and values behind the last of PACKED as the `tail`, which begins with its place.
+local FORM = '1'
 local PACKED = {'state', 'fingerprint', 'cause', 'number', 'to', 'priority', 'template', 'category', 'campaign',
   'claim', 'attempts', 'enqueued', 'due', 'claimed', 'settled', 'wamid', 'error', 'extra', 'receipts', 'expires',
-  'unproven', 'failed', 'others'}
+  'unproven', 'failed', 'others', 'rest'}
+-- what nobody needs once a message is settled
+local LIVE_ONLY = {'on_uncertain', 'lapses', 'parked', 'cancel', 'since'}
 
 -- kept as µs since `enqueued`, which is half as long; `expires` in whole seconds
 local SINCE = {due = 1, claimed = 1, settled = 1, expires = 1000000}
@@ -20,6 +25,11 @@ local LIVE = {queued = true, sending = true, uncertain = true}
 -- and what each counts as for its campaign: what receipts add to an acceptance changes no count
 local SETTLED = {accepted = 'accepted', sent = 'accepted', delivered = 'accepted', read = 'accepted',
   played = 'accepted', expired = 'expired', cancelled = 'cancelled', suppressed = 'suppressed', dead = 'dead'}
+-- and how a packed record has it
+local LETTER = {accepted = 'a', sent = 's', delivered = 'd', read = 'r', played = 'p', expired = 'e', cancelled = 'c',
+  suppressed = 'u', dead = 'x'}
+local STATE = {a = 'accepted', s = 'sent', d = 'delivered', r = 'read', p = 'played', e = 'expired', c = 'cancelled',
+  u = 'suppressed', x = 'dead'}
 local LANES = {['0'] = true, ['1'] = true, ['2'] = true}
 
 local find, gsub, sub = string.find, string.gsub, string.sub
@@ -32,11 +42,6 @@ end
 -- Lua's own conversion keeps 14 digits, a time in µs has 16
 local function int(number)
   return string.format('%.0f', number)
-end
-
--- As many digits as bring a number back as it was.
-local function float(number)
-  return string.format('%.17g', number)
 end
 
 -- What arithmetic and scores can bear, else `default`: a field may hold anything after a repair by hand.
@@ -53,10 +58,23 @@ local function whole(value)
   return number and int(number)
 end
 
--- A reply, or nil where the key is not what it should be: a repair by hand may have left anything.
+-- Whether a reply is an error about the data: the key is not what it should be, as a repair by hand may have left
+-- anything. An error about anything else (a slot that moves, a full or read-only server, a right that is missing) says
+-- nothing about the data and is raised: to whoever asked, Redis is away.
+local ABOUT_DATA = {'^WRONGTYPE', 'value is not', 'would overflow', 'no such key'}
+
+local function is_wrong(reply)
+  if type(reply) ~= 'table' or not reply.err then return false end
+  for _, pattern in ipairs(ABOUT_DATA) do
+    if find(reply.err, pattern) then return true end
+  end
+  error(reply.err, 0)
+end
+
+-- A reply, or nil where the key is not what it should be. Scripts use this, not redis.pcall.
 local function try(...)
   local reply = redis.pcall(...)
-  if type(reply) == 'table' and reply.err then return nil end
+  if is_wrong(reply) then return nil end
   return reply
 end
 
@@ -66,27 +84,67 @@ local function decoded(row)
   return readable and type(found) == 'table' and found or nil
 end
 
+-- Gives packed values their names, from a place on; those behind the last name stay together.
+local function name_values(message, place, text)
+  local at = 1
+  while at and PACKED[place] do
+    local stop, name = find(text, '\t', at, true), PACKED[place]
+    local value = sub(text, at, stop and stop - 1)
+    if value == '' then
+      value = false
+    elseif SINCE[name] then
+      value = int(num(message.enqueued, 0) + num(value, 0) * SINCE[name])
+    end
+    message[name] = value
+    at, place = stop and stop + 1, place + 1
+  end
+  message.tail = at and place .. '\t' .. sub(text, at)
+end
+
 local function unpacked(text)
-  local message, at = {}, 1
-  for value in (text .. '\t'):gmatch('([^\t]*)\t') do
-    message[PACKED[at] or at] = value ~= '' and value
-    at = at + 1
-  end
-  for name, unit in pairs(SINCE) do
-    message[name] = message[name] and int(num(message.enqueued, 0) + num(message[name], 0) * unit)
-  end
+  local message, form = {}, sub(text, 1, 1)
+  if form > FORM then message.form = form end
+  name_values(message, 1, sub(text, 2))
+  message.state = STATE[message.state]
   if message.wamid then message.wamid = message.wamid:sub(1, 1) == '=' and message.wamid:sub(2) or WAMID .. message.wamid end
+  if message.rest then
+    for name, value in message.rest:gmatch('([%w_]+)=(%C*)') do message[name] = value end
+  end
   return message
 end
 
--- One line, which nothing in a field may break.
+-- The fields that this release does not know, on one line; nil if there is none.
+local known
+local function rest_of(message)
+  if not known then
+    known = {live = true, broken = true, form = true, tail = true}
+    for _, names in ipairs({PACKED, LIVE_ONLY}) do
+      for _, name in ipairs(names) do known[name] = true end
+    end
+  end
+  local rest
+  for name, value in pairs(message) do
+    if not known[name] and type(value) == 'string' and find(name, '^[%w_]+$') then
+      rest = rest or {}
+      rest[#rest + 1] = name .. '=' .. gsub(value, '%c', ' ')
+    end
+  end
+  if not rest then return nil end
+  table.sort(rest)
+  return table.concat(rest, '\31')
+end
+
+-- One line, which nothing in a field may break. What is empty at the end is left out.
 local function packed(message)
   local values, last, enqueued = {}, 0, num(message.enqueued, 0)
+  if message.live or message.rest then message.rest = rest_of(message) end
   for i, name in ipairs(PACKED) do
     local value = message[name] or ''
     if value ~= '' then
       local unit = SINCE[name]
-      if unit then
+      if i == 1 then
+        value = LETTER[value] or ''
+      elseif unit then
         value = int(math.floor((num(value, 0) - enqueued) / unit))
       elseif name == 'wamid' then
         value = sub(value, 1, #WAMID) == WAMID and sub(value, #WAMID + 1) or '=' .. value
@@ -96,15 +154,33 @@ local function packed(message)
     end
     values[i] = value
   end
-  return table.concat(values, '\t', 1, last)
+  local place, tail = (message.tail or ''):match('^(%d%d?)\t(.*)$')
+  if tail then
+    for i = #PACKED + 1, place - 1 do values[i] = '' end
+    last = math.max(#PACKED, place - 1) + 1
+    values[last] = tail
+  end
+  return (message.form and sub(message.form, 1, 1) or FORM) .. table.concat(values, '\t', 1, last)
+end
+
+-- Every field of a message as a live record has it, as HSET takes them.
+local function as_hash(message)
+  local fields = {}
+  for name, value in pairs(message) do
+    if type(value) == 'string' and name ~= 'rest' then
+      fields[#fields + 1] = name
+      fields[#fields + 1] = value
+    end
+  end
+  return fields
 end
 
 -- The record of a key: a table, or nil where there is none. `live` tells a hash from a packed string; `broken` is a
 -- record that cannot be used.
 local function read(prefix, key)
-  local values = redis.pcall('HGETALL', prefix .. 'msg:' .. key) -- half the price of naming its fields
-  if values.err then
-    local text = redis.pcall('GET', prefix .. 'msg:' .. key)
+  local values = try('HGETALL', prefix .. 'msg:' .. key) -- half the price of naming its fields
+  if not values then
+    local text = try('GET', prefix .. 'msg:' .. key)
     local message = type(text) == 'string' and unpacked(text) or {}
     message.live, message.broken = false, not SETTLED[message.state]
     return message
@@ -113,6 +189,8 @@ local function read(prefix, key)
   local message = {}
   for i = 1, #values, 2 do message[values[i]] = values[i + 1] end
   message.live = true
+  local place, tail = (message.tail or ''):match('^(%d%d?)\t(.*)$')
+  if tail then name_values(message, place + 0, tail) end
   message.due, message.expires = whole(message.due), whole(message.expires)
   message.attempts = whole(message.attempts) or '0'
   local claim = message.claim
@@ -156,7 +234,7 @@ local function tell(prefix, kind, key, message, now, terms, pricing)
     'attempt', message.attempts or '0', 'cause', message.cause or '', 'error', message.error or ''}
   if message.extra then
     entry[#entry + 1] = 'extra'
-    local extra = redis.pcall('GET', prefix .. 'extra:' .. key)
+    local extra = try('GET', prefix .. 'extra:' .. key)
     entry[#entry + 1] = type(extra) == 'string' and extra or ''
   end
   if pricing and pricing ~= '' then
@@ -173,9 +251,9 @@ local CAMPAIGN_KEPT = 30 * 86400 * 1000 -- ms that counts stay after that
 local function tally(prefix, campaign, state, by, now)
   if not campaign or campaign == '' then return end
   local name = prefix .. 'campaign:' .. campaign
-  local count = redis.pcall('HINCRBY', name, state, by)
-  if type(count) ~= 'number' or count ~= 1 and count % 16 ~= 0 then return end
-  redis.pcall('ZADD', prefix .. 'campaigns', int(now), campaign)
+  local count = try('HINCRBY', name, state, by)
+  if not count or count ~= 1 and count % 16 ~= 0 then return end
+  try('ZADD', prefix .. 'campaigns', int(now), campaign)
   redis.call('PEXPIRE', name, CAMPAIGN_KEPT)
 end
 
@@ -262,7 +340,7 @@ end
 
 -- R1: makes the number due at `at`, unless an owner is alive, who will look within 50 ms.
 local function wake(prefix, number, at, now)
-  if type(redis.pcall('HGET', prefix .. 'gate:' .. number, 'owner')) == 'string' then
+  if try('HGET', prefix .. 'gate:' .. number, 'owner') then
     local lease = redis.call('ZSCORE', prefix .. 'due', number)
     if lease and tonumber(lease) > now then return end
   end
@@ -282,33 +360,12 @@ end
 
 -- Fields of a number's gate. What is no hash there is nothing of ours and goes, or it would block the number for good.
 local function gate_fields(key, ...)
-  local values = redis.pcall('HMGET', key, ...)
-  if not values.err then return values end
+  local values = try('HMGET', key, ...)
+  if values then return values end
   redis.call('DEL', key)
   return {}
 end
 
--- The messages a second that a gate gives its number; nil where it gives none.
-local function rate_of(value)
-  local rate = num(value, 0)
-  return rate > 0 and rate or nil
-end
-
--- How many tokens the bucket of a number holds, and how many flow into it in a second, at `rate` messages a second. Only
--- here: whoever paces, waits or shows is told.
---
--- R is the rate, B the bucket's size, r its refill, J the unevenness of the way from claim to wire (25 ms). Requests that
--- leave within one second were claimed within 1 + J seconds, so there are at most B + r * (1 + J) of them. They are whole,
--- so no window holds more than R as long as that stays below R + 1: r <= (R - B + 1) / (1 + J). With B = 1 + 0.015 * R
--- this is r <= 0.9609 * R. The 1 lets the slowest number send at all, the 0.015 * R (15 ms of rate) makes up for claims
--- that come late. Measured: 96 % used; a bucket of 2 % with a full refill reached 81 at 80 a second, 1,019 at 1,000.
-local function bucket_of(rate)
-  return 1 + 0.015 * rate, 0.96 * rate
-end
-
--- The tokens of a bucket now, refilled since `at`. It owes a second of refill at most, and begins full.
-local function refilled(tokens, at, rate, now)
-  local size, refill = bucket_of(rate)
-  local elapsed = math.max(0, now - num(at, now)) -- a clock that steps back refills nothing
-  return math.min(size, math.max(-refill, num(tokens, size)) + elapsed * refill / 1000000)
-end
+-- While a slot of a cluster moves key by key, a script would find some of its keys here and others not, and break off
+-- half way: it must not begin. A key that is never there tells, since whoever asks for one that is missing is sent on.
+redis.call('EXISTS', KEYS[1]:match('^[^}]*}') .. ':never')

@@ -9,7 +9,7 @@ local now = clock()
 local given = 0
 for at = 3, #ARGV do
   local gate = ARGV[1] .. 'gate:' .. ARGV[at]
-  if redis.pcall('HGET', gate, 'owner') == ARGV[2] then
+  if try('HGET', gate, 'owner') == ARGV[2] then
     redis.call('HDEL', gate, 'owner')
     redis.call('ZADD', KEYS[1], int(now), ARGV[at])
     given = given + 1

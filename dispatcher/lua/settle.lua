@@ -53,7 +53,7 @@ end
 local function accepted(entry, message)
   if entry.error == 'held' and message and message.template then
     -- no receipt will come for a while, and that proves nothing then
-    redis.pcall('HSET', prefix .. 'held', message.template, int(now))
+    try('HSET', prefix .. 'held', message.template, int(now))
   end
   if not message or message.broken then
     -- the record was lost with a part of Redis: what is known is written down, so that the key stays used

@@ -6,5 +6,5 @@
 
 redis.call('XDEL', KEYS[1], '0-0')
 local made = redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')
-if type(made) == 'table' and made.err and not made.err:find('BUSYGROUP', 1, true) then return made end
+if made.err and not made.err:find('BUSYGROUP', 1, true) then return made end
 return 1

@@ -57,11 +57,13 @@ def message(key: str = "k1", **fields: Any) -> Message:
 class Cell:
     """The lanes of one cell; every call goes to the server, and Redis is open to look into and to tamper with."""
 
-    def __init__(self, redis: "Redis", name: str = "main", terms: Terms | None = None) -> None:
+    def __init__(
+        self, redis: "Redis", name: str = "main", terms: Terms | None = None, line: Line | None = None
+    ) -> None:
         # redis-py annotates one class for sync and async; here everything is awaited
         self.redis: Any = redis
         self.keys = Keys(name)
-        self.line = Line(redis)
+        self.line = line or Line(redis)
         self.producing = Producing(self.line, self.keys, terms)
         self.serving = Serving(self.line, self.keys, LEASES, terms)
         self.stops = Stops(self.line, self.keys, terms)
@@ -241,18 +243,23 @@ class Cell:
         await self.set_gate(number, until=past, probe=0)
 
 
+STATES = {
+    "a": "accepted", "s": "sent", "d": "delivered", "r": "read", "p": "played", "e": "expired", "c": "cancelled",
+    "u": "suppressed", "x": "dead",
+}  # fmt: skip
 SINCE = {"due": 1, "claimed": 1, "settled": 1, "expires": SECOND_US}
 PACKED = (
     "state", "fingerprint", "cause", "number", "to", "priority", "template", "category", "campaign", "claim",
     "attempts", "enqueued", "due", "claimed", "settled", "wamid", "error", "extra",
-    "receipts", "expires", "unproven", "failed", "others",
+    "receipts", "expires", "unproven", "failed", "others", "rest",
 )  # fmt: skip
 
 
 def unpacked(text: str) -> dict[str, str]:
     """The fields of a settled record by their order; what is empty at the end was left out."""
-    values = text.split("\t")
-    return dict(zip(PACKED, values + [""] * (len(PACKED) - len(values)), strict=True))
+    assert text[0] == "1", "a record begins with its form"
+    state, *values = text[1:].split("\t")
+    return dict(zip(PACKED, [STATES[state], *values, *[""] * (len(PACKED) - len(values) - 1)], strict=True))
 
 
 def keys_of(claimed: Iterable[Claimed]) -> list[str]:
