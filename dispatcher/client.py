@@ -13,18 +13,19 @@ from collections.abc import (
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Literal, Self, overload
 
-from dispatcher import errors, event
-from dispatcher.lanes.connection import connect
-from dispatcher.lanes.events import IDLE_S, Consumer
-from dispatcher.lanes.keys import Keys
-from dispatcher.lanes.lags import Lag, Lags
-from dispatcher.lanes.line import Line
-from dispatcher.lanes.producing import Enqueued, Producing, refusal
-from dispatcher.lanes.received import Received
-from dispatcher.lanes.record import Record
-from dispatcher.lanes.registry import Registry
-from dispatcher.lanes.streams import STREAMS, Name, Talk
-from dispatcher.message import Message, Priority, State, Ticket, new_key
+from dispatcher import errors
+from dispatcher.message import event
+from dispatcher.store.connection import connect
+from dispatcher.store.consumer import IDLE_S, Consumer
+from dispatcher.store.schema import Keys
+from dispatcher.store.lags import Lag, Lags
+from dispatcher.store.pipeline import Line
+from dispatcher.store.queue import Enqueued, Producing, refusal
+from dispatcher.store.received import Received
+from dispatcher.store.record import Record
+from dispatcher.store.numbers import Registry
+from dispatcher.store.streams import STREAMS, Name, Talk
+from dispatcher.message.message import Message, Priority, State, Ticket, new_key
 
 REDIS_TIMEOUT_S = 2.0
 _MESSAGES_A_CALL = 50

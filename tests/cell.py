@@ -13,14 +13,14 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from dispatcher import Dispatcher
-from dispatcher.app import App, assembled
-from dispatcher.lanes.keys import Keys
-from dispatcher.lanes.line import Line
-from dispatcher.lanes.record import Record
-from dispatcher.lanes.registry import Published, Registry
+from dispatcher.worker.run import App, assembled
+from dispatcher.store.schema import Keys
+from dispatcher.store.pipeline import Line
+from dispatcher.store.record import Record
+from dispatcher.store.numbers import Published, Registry
 from dispatcher.settings import NumbersFile, Settings
 from dispatcher.simulator import Simulator
-from dispatcher.telemetry import Metrics
+from dispatcher.observe.metrics import Metrics
 
 OTP, SHOP = "106540352242922", "106540352242923"
 NAMES = {OTP: "otp", SHOP: "shop"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from dispatcher.embedded import Server
+from dispatcher.store.embedded import Server
 from tests.servers import OwnServer
 
 LEFT_OUT = pytest.StashKey[dict[str, set[str]]]()

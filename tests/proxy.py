@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from dispatcher.lanes.script import script
+from dispatcher.store.scripts import script
 
 
 class Proxy:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from dispatcher.embedded import Server
+from dispatcher.store.embedded import Server
 
 
 class OwnServer(Protocol):

@@ -15,8 +15,8 @@ from dispatcher import errors
 from dispatcher.api.bell import Sleeper
 from dispatcher.api.journal import Journal
 from dispatcher.api.turns import CAP_S, FIRST_S, Turns
-from dispatcher.lanes.inbox import Forwards
-from dispatcher.lanes.spool import Entry, Spool
+from dispatcher.store.webhooks import Forwards
+from dispatcher.store.spool import Entry, Spool
 from dispatcher.policy.backoff import full_jitter
 
 POST_DEADLINE_S: Final = 10.0

@@ -7,9 +7,9 @@ from typing import Final
 from dispatcher import errors
 from dispatcher.api.bell import Sleeper
 from dispatcher.api.journal import Journal
-from dispatcher.lanes.inbox import Inbox
-from dispatcher.lanes.producing import Producing
-from dispatcher.priority import Priority
+from dispatcher.store.webhooks import Inbox
+from dispatcher.store.queue import Producing
+from dispatcher.message.priority import Priority
 
 BEAT_S: Final = 1.0
 SPACING_S: Final = 0.05

@@ -10,12 +10,13 @@ from typing import Any, Final
 import structlog
 from prometheus_client import Counter as Count
 
-from dispatcher import errors, logs
+from dispatcher import errors
+from dispatcher.observe import logs
 from dispatcher.api.metrics import ApiMetrics
-from dispatcher.lanes.inbox import Waiting
-from dispatcher.lanes.receiving import Applied
-from dispatcher.priority import Priority
-from dispatcher.webhooks.updates import Receipt
+from dispatcher.store.webhooks import Waiting
+from dispatcher.store.receipts import Applied
+from dispatcher.message.priority import Priority
+from dispatcher.meta.updates import Receipt
 
 _STATUSES: Final = frozenset({"sent", "delivered", "read", "played", "failed"})
 _CATEGORIES: Final = frozenset(

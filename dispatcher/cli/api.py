@@ -20,7 +20,7 @@ def api(
     Logs go to standard error as DISPATCHER_LOG_FORMAT says. SIGTERM ends it without losing anything. With --json its
     URL is written once it listens.
     """
-    from dispatcher.api import app
+    from dispatcher.api import run
     from dispatcher.cli.session import explained
     from dispatcher.settings import Settings
 
@@ -31,4 +31,4 @@ def api(
     with explained():
         settings = Settings.load()
         given = {name: value for name, value in (("api_host", host), ("api_port", port)) if value is not None}
-        app.serve(settings.model_copy(update=given), say)
+        run.serve(settings.model_copy(update=given), say)

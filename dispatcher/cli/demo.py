@@ -21,7 +21,7 @@ def demo(
     """Run a campaign with one-time passwords on a Redis, a webhook door and a simulated Cloud API of its own."""
     from dispatcher import errors
     from dispatcher.cli.session import explained
-    from dispatcher.demo import Options, run
+    from dispatcher.lab import Options, run
 
     try:
         options = Options(messages, numbers, rate, workers, server, json=as_json)

@@ -6,7 +6,7 @@ from typing import Final
 
 import typer
 
-from dispatcher import fields
+from dispatcher.message import fields
 
 _UNITS_S: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([smhd]?)")

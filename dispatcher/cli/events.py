@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from dispatcher.cli.session import Session
-    from dispatcher.event import Event, Incoming
-    from dispatcher.lanes.streams import Entry, Talk
+    from dispatcher.message.event import Event, Incoming
+    from dispatcher.store.streams import Entry, Talk
 
 
 class Stream(StrEnum):
@@ -87,7 +87,7 @@ def events(
 
 
 def _wonder(named: frozenset[str]) -> None:
-    from dispatcher.event import TYPES
+    from dispatcher.message.event import TYPES
 
     for word in sorted(named - set(TYPES)):
         note(f"no type {word} is known, there is {', '.join(TYPES)}")
@@ -96,9 +96,9 @@ def _wonder(named: frozenset[str]) -> None:
 async def _write(session: "Session", wanted: _Wanted, *, as_json: bool) -> None:
     from contextlib import aclosing
 
-    from dispatcher.event import read
-    from dispatcher.lanes.connection import connect
-    from dispatcher.lanes.streams import Talk
+    from dispatcher.message.event import read
+    from dispatcher.store.connection import connect
+    from dispatcher.store.streams import Talk
     from dispatcher.settings import Settings
 
     settings = Settings.load()
@@ -118,9 +118,9 @@ async def _write(session: "Session", wanted: _Wanted, *, as_json: bool) -> None:
 async def _entries(talk: "Talk", cell: str, wanted: _Wanted, now: "datetime") -> "AsyncGenerator[Entry, None]":
     from contextlib import aclosing
 
-    from dispatcher.lanes.events import Consumer
-    from dispatcher.lanes.keys import Keys
-    from dispatcher.lanes.streams import OLDEST, before, follow, newest
+    from dispatcher.store.consumer import Consumer
+    from dispatcher.store.schema import Keys
+    from dispatcher.store.streams import OLDEST, before, follow, newest
 
     key = Keys(cell)(wanted.stream)
     if wanted.group:
@@ -139,8 +139,8 @@ async def _entries(talk: "Talk", cell: str, wanted: _Wanted, now: "datetime") ->
 
 def _line(event: "Event | Incoming") -> str:
     """Return an event as people read it, without anybody's number."""
-    from dispatcher.event import Event
-    from dispatcher.message import mask
+    from dispatcher.message.event import Event
+    from dispatcher.message.message import mask
 
     start = f"{shown(event.at)}  {event.type:<10}  {event.number:<16}"
     if isinstance(event, Event):

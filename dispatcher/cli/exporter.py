@@ -9,7 +9,7 @@ def export(as_json: Json = False) -> None:
     Logs go to standard error as DISPATCHER_LOG_FORMAT says. With --json its URL is written once it listens.
     """
     from dispatcher.cli.session import explained
-    from dispatcher.exporter import app
+    from dispatcher.exporter import run
     from dispatcher.settings import Settings
 
     def say(url: str) -> None:
@@ -17,4 +17,4 @@ def export(as_json: Json = False) -> None:
             write_json({"url": url})
 
     with explained():
-        app.serve(Settings.load(), say)
+        run.serve(Settings.load(), say)

@@ -13,8 +13,8 @@ from dispatcher.cli.bar import Bar
 from dispatcher.cli.jsonlines import Line, read
 from dispatcher.cli.tally import Tally
 from dispatcher.client import Dispatcher
-from dispatcher.lanes.registry import Registry
-from dispatcher.message import Message, fingerprint
+from dispatcher.store.numbers import Registry
+from dispatcher.message.message import Message, fingerprint
 
 # One call is one script, during which nobody else is served; several hide the way to Redis behind our own work.
 _LINES_A_CALL: Final = 50

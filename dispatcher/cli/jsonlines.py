@@ -10,7 +10,7 @@ from typing import Any, Final
 from pydantic_core import from_json
 
 from dispatcher import errors
-from dispatcher.content import shown
+from dispatcher.message.content import shown
 
 LINE_BYTES_MAX: Final = 256_000
 """As much as an arq job may have."""

@@ -10,9 +10,9 @@ from dispatcher.cli.stop import By, For, Until, ended_at, put
 
 if TYPE_CHECKING:
     from dispatcher.cli.session import Session
-    from dispatcher.lanes.overview import Gate, NumberOverview
-    from dispatcher.lanes.registry import Registered
-    from dispatcher.lanes.stops import Stop
+    from dispatcher.store.overview import Gate, NumberOverview
+    from dispatcher.store.numbers import Registered
+    from dispatcher.store.stops import Stop
 
 app = typer.Typer(help="Show the numbers of the cell, pause and resume them.", invoke_without_command=True)
 
@@ -47,7 +47,7 @@ def pause(
 ) -> None:
     """Let nothing out of a number; its messages wait. The same as a stop on number:ID."""
     from dispatcher.cli.session import ask, somebody
-    from dispatcher.lanes.stops import Stop
+    from dispatcher.store.stops import Stop
 
     async def work(session: "Session") -> "tuple[Registered, Stop]":
         found = await session.registry.find(number)

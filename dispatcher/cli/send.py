@@ -10,7 +10,7 @@ from dispatcher.cli.output import Json, write_json
 
 if TYPE_CHECKING:
     from dispatcher.cli.session import Session
-    from dispatcher.message import Ticket
+    from dispatcher.message.message import Ticket
 
 WAIT_S: Final = 60.0
 """Seconds in which a full Redis may take nothing before a file is given up."""

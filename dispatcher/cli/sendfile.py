@@ -18,7 +18,7 @@ from dispatcher.cli.output import REFUSED, note
 from dispatcher.cli.session import Session, ask, trouble
 from dispatcher.cli.source import Source, opened, with_keys
 from dispatcher.cli.tally import Tally
-from dispatcher.message import Message
+from dispatcher.message.message import Message
 
 INTERRUPTED: Final = 130
 # With `:` and 16 characters behind it, it must make a key.

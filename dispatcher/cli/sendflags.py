@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dispatcher import priority
+from dispatcher.message import priority
 from dispatcher.cli.durations import duration_s, moment
 
 # What one message says.

@@ -12,14 +12,14 @@ from typing import Any, TypeVar
 from dispatcher import errors
 from dispatcher.cli.output import AWAY, REFUSED, fail
 from dispatcher.client import Dispatcher
-from dispatcher.lanes.connection import connect
-from dispatcher.lanes.keys import Keys
-from dispatcher.lanes.line import Line
-from dispatcher.lanes.overview import Overlook
-from dispatcher.lanes.producing import Producing
-from dispatcher.lanes.registry import NEAREST_AMONG_COMMAND, Published, Registry
-from dispatcher.lanes.stops import Stops
-from dispatcher.lanes.terms import Terms
+from dispatcher.store.connection import connect
+from dispatcher.store.schema import Keys
+from dispatcher.store.pipeline import Line
+from dispatcher.store.overview import Overlook
+from dispatcher.store.queue import Producing
+from dispatcher.store.numbers import NEAREST_AMONG_COMMAND, Published, Registry
+from dispatcher.store.stops import Stops
+from dispatcher.store.terms import Terms
 from dispatcher.settings import NumbersFile, Settings
 
 _Answer = TypeVar("_Answer")

@@ -9,8 +9,8 @@ from dispatcher.cli.output import Json, fail, note, sheet, table, write_json
 
 if TYPE_CHECKING:
     from dispatcher.cli.session import Session
-    from dispatcher.lanes.overview import Overview, RefusedJob, UnreadableUpdate
-    from dispatcher.lanes.record import Record
+    from dispatcher.store.overview import Overview, RefusedJob, UnreadableUpdate
+    from dispatcher.store.record import Record
 
 
 def status(
@@ -36,7 +36,7 @@ def status(
 
 def _show_message(key: str, *, as_json: bool) -> None:
     from dispatcher.cli.session import ask
-    from dispatcher.message import mask
+    from dispatcher.message.message import mask
 
     async def work(session: "Session") -> "Record | None":
         return await session.producing.look(key)

@@ -12,7 +12,7 @@ from dispatcher.cli.output import Json, fail, note, shown, table, write_json
 
 if TYPE_CHECKING:
     from dispatcher.cli.session import Session
-    from dispatcher.lanes.stops import Stop
+    from dispatcher.store.stops import Stop
 
 app = typer.Typer(help="List, add and lift stops: rows that say what must not be sent now.", no_args_is_help=True)
 
@@ -83,7 +83,7 @@ def add(
 ) -> None:
     """Put a stop into force, in place of one for the same scope."""
     from dispatcher.cli.session import ask, somebody
-    from dispatcher.lanes.stops import Stop, as_kept
+    from dispatcher.store.stops import Stop, as_kept
 
     async def work(session: "Session") -> "Stop":
         now = await session.overlook.now()
@@ -103,7 +103,7 @@ def add(
 def lift(scope: Scope, as_json: Json = False) -> None:
     """Take a stop away; what it held goes on at once."""
     from dispatcher.cli.session import ask
-    from dispatcher.lanes.stops import as_kept
+    from dispatcher.store.stops import as_kept
 
     async def work(session: "Session") -> tuple[str, bool, list[str]]:
         meant = as_kept(await _known(session, scope))

@@ -36,24 +36,24 @@ def work(
 
 
 def _work(processes: int, child_of: int | None, *, as_json: bool) -> int:
-    from dispatcher import process
+    from dispatcher.worker import parent
     from dispatcher.settings import NumbersFile, Settings
 
     settings = Settings.load()
     if as_json:
         settings = settings.model_copy(update={"log_format": "json"})
     if processes == 1 or child_of is not None:
-        process.work(settings, parent=child_of)
+        parent.work(settings, parent=child_of)
         return 0
     # said here once, not by each child again and again
     NumbersFile.load(settings.numbers_file)
-    return process.Parent(settings, processes, _FOR_CHILDREN if as_json else ()).run()
+    return parent.Parent(settings, processes, _FOR_CHILDREN if as_json else ()).run()
 
 
 @contextmanager
 def _explained(*, is_child: bool, as_json: bool) -> Iterator[None]:
     """Say what is wrong with the settings; with --json in the log, and by the first process as the answer."""
-    from dispatcher import process
+    from dispatcher.worker import parent
     from dispatcher.cli.session import explained
 
     if not as_json:
@@ -63,7 +63,7 @@ def _explained(*, is_child: bool, as_json: bool) -> Iterator[None]:
     try:
         yield
     except errors.SettingsError as exc:
-        process.log_refusal(exc.problems)
+        parent.log_refusal(exc.problems)
         if not is_child:
             write_json(failure("\n".join(exc.problems), ended="settings"))
         raise typer.Exit(REFUSED) from None

@@ -8,10 +8,10 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from dispatcher.exporter import families
-from dispatcher.exporter.lookout import Cell, Look
-from dispatcher.lanes.survey import Standing, Standings
+from dispatcher.exporter.look import Cell, Look
+from dispatcher.store.survey import Standing, Standings
 from dispatcher.policy.outcome import Why
-from dispatcher.priority import Priority
+from dispatcher.message.priority import Priority
 
 LANES: Final = tuple(priority.value for priority in Priority)
 STATES: Final = ("open", "blocked", "half_open", "stopped")

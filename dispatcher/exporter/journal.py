@@ -4,7 +4,7 @@ from typing import Any
 
 import structlog
 
-from dispatcher import logs
+from dispatcher.observe import logs
 
 
 class Journal:

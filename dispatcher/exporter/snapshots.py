@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from typing import Final
 
-from dispatcher.exporter.lookout import TIMEOUT_S, Look
+from dispatcher.exporter.look import TIMEOUT_S, Look
 
 FRESH_S: Final = 1.0
 _LOOP_PATIENCE_S: Final = 1.0

@@ -11,14 +11,15 @@ import structlog
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
-from dispatcher import Dispatcher, logs
-from dispatcher.api.app import Api, Means, Times, assembled, words_of
+from dispatcher import Dispatcher
+from dispatcher.observe import logs
+from dispatcher.api.run import Api, Means, Times, assembled, words_of
 from dispatcher.api.metrics import ApiMetrics
 from dispatcher.api.server import address_of, listen
-from dispatcher.embedded import Server
-from dispatcher.lanes.keys import Keys
-from dispatcher.lanes.line import Line
-from dispatcher.lanes.registry import Published, Registry
+from dispatcher.store.embedded import Server
+from dispatcher.store.schema import Keys
+from dispatcher.store.pipeline import Line
+from dispatcher.store.numbers import Published, Registry
 from dispatcher.settings import Settings
 from tests.api.meta import NUMBER, SECRET, WABA, WEBHOOKS, signed
 from tests.cell import eventually

@@ -17,10 +17,10 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from dispatcher import Dispatcher
-from dispatcher.embedded import Server
-from dispatcher.lanes.keys import Keys
-from dispatcher.lanes.line import Line
-from dispatcher.lanes.registry import Published, Registry
+from dispatcher.store.embedded import Server
+from dispatcher.store.schema import Keys
+from dispatcher.store.pipeline import Line
+from dispatcher.store.numbers import Published, Registry
 from tests.api.meta import NUMBER, WABA, WEBHOOKS, api_process, pinned, signature, status, webhook
 
 STATUSES = ("sent", "delivered", "read")

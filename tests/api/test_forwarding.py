@@ -10,11 +10,11 @@ from typing import Any
 from redis.asyncio import Redis
 
 from dispatcher.api import forwarding
-from dispatcher.api.app import Times
+from dispatcher.api.run import Times
 from dispatcher.api.turns import Turns
-from dispatcher.embedded import Server
-from dispatcher.lanes.inbox import forward_name
-from dispatcher.lanes.keys import Keys
+from dispatcher.store.embedded import Server
+from dispatcher.store.webhooks import forward_name
+from dispatcher.store.schema import Keys
 from tests.api.conftest import Running, running
 from tests.api.meta import signature, status, text, webhook
 from tests.cell import eventually

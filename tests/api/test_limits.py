@@ -11,13 +11,13 @@ from structlog.testing import capture_logs
 
 from dispatcher import errors
 from dispatcher.api.bodies import Bodies, TurnedAwayError
-from dispatcher.api.door import Credentials, Door
+from dispatcher.api.webhook_endpoint import Credentials, Door
 from dispatcher.api.journal import Journal
 from dispatcher.api.metrics import ApiMetrics
-from dispatcher.lanes.receiving import Applied
-from dispatcher.webhooks.updates import Receipt
+from dispatcher.store.receipts import Applied
+from dispatcher.meta.updates import Receipt
 from tests.api.meta import SECRET, WEBHOOKS, signed
-from tests.telemetry.test_journal import assert_documented
+from tests.observe.test_journal import assert_documented
 
 
 class Sender:

@@ -13,11 +13,11 @@ import pytest
 from redis.asyncio import Redis
 
 from dispatcher import Dispatcher
-from dispatcher.embedded import Server
-from dispatcher.lanes.keys import Keys
-from dispatcher.lanes.line import Line
-from dispatcher.lanes.registry import Published, Registry
-from dispatcher.lanes.spool import GROUP, Spool
+from dispatcher.store.embedded import Server
+from dispatcher.store.schema import Keys
+from dispatcher.store.pipeline import Line
+from dispatcher.store.numbers import Published, Registry
+from dispatcher.store.spool import GROUP, Spool
 from tests.api.conftest import message
 from tests.api.measure import measure
 from tests.api.meta import NUMBER, WABA, WEBHOOKS, api_process, environment, signed, status, webhook

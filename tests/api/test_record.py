@@ -5,11 +5,11 @@ import asyncio
 from redis.asyncio import Redis
 
 from dispatcher.api.heart import SPACING_S
-from dispatcher.embedded import Server
-from dispatcher.lanes.inbox import UNSEEN_MOST_S, Inbox
-from dispatcher.lanes.keys import Keys
-from dispatcher.lanes.line import Line
-from dispatcher.lanes.serving import US
+from dispatcher.store.embedded import Server
+from dispatcher.store.webhooks import UNSEEN_MOST_S, Inbox
+from dispatcher.store.schema import Keys
+from dispatcher.store.pipeline import Line
+from dispatcher.store.work import US
 from tests.api.conftest import Running, running
 from tests.api.meta import webhook
 from tests.cell import eventually

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from dispatcher.message import Message, body
+from dispatcher.message.message import Message, body
 from tests.bench.harness import NUMBER, TOKEN, Rig, message
 from tests.bench.processes import Child
 

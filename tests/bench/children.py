@@ -17,10 +17,10 @@ def _end_with_parent(told: threading.Event) -> None:
 
 def _worker() -> None:
     """Be a worker process, with the settings of the environment."""
-    from dispatcher import process
+    from dispatcher.worker import parent
     from dispatcher.settings import Settings
 
-    process.work(Settings.load())
+    parent.work(Settings.load())
 
 
 def _simulator(arguments: list[str]) -> None:

@@ -13,13 +13,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from dispatcher.embedded import Server
-from dispatcher.lanes.connection import connect
-from dispatcher.lanes.keys import Keys
-from dispatcher.lanes.line import Line
-from dispatcher.lanes.script import script
-from dispatcher.lanes.serving import Asking, Leases, Serving, Settlement
-from dispatcher.policy.gate import Room
+from dispatcher.store.embedded import Server
+from dispatcher.store.connection import connect
+from dispatcher.store.schema import Keys
+from dispatcher.store.pipeline import Line
+from dispatcher.store.scripts import script
+from dispatcher.store.work import Asking, Leases, Serving, Settlement
+from dispatcher.policy.bucket import Room
 from tests.bench.filling import fill
 from tests.bench.harness import NUMBER, UNPACED_PER_S, WABA, percentile
 

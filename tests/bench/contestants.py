@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dispatcher.lanes.connection import connect
-from dispatcher.lanes.keys import Keys
-from dispatcher.policy.gate import room
+from dispatcher.store.connection import connect
+from dispatcher.store.schema import Keys
+from dispatcher.policy.bucket import room
 from dispatcher.settings import Settings
 from tests.bench import bull, stock_arq
 from tests.bench.harness import LATENCY_MS, NUMBER, UNPACED_PER_S, Rig, rig, until

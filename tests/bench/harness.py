@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from dispatcher import Dispatcher
-from dispatcher.embedded import Server
-from dispatcher.lanes.connection import connect
-from dispatcher.lanes.keys import Keys
-from dispatcher.lanes.line import Line
-from dispatcher.lanes.registry import Published, Registry
-from dispatcher.lanes.stops import Stop, Stops
+from dispatcher.store.embedded import Server
+from dispatcher.store.connection import connect
+from dispatcher.store.schema import Keys
+from dispatcher.store.pipeline import Line
+from dispatcher.store.numbers import Published, Registry
+from dispatcher.store.stops import Stop, Stops
 from tests.bench.cloud import Cloud, cloud, sink
 from tests.bench.processes import Child, Meter
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from dispatcher.lanes.keys import Keys
+from dispatcher.store.schema import Keys
 from tests.bench.harness import NUMBER, SECOND, Rig, rig
 from tests.bench.latency import latencies_ms, summary
 

@@ -8,8 +8,8 @@ from statistics import fmean
 from typing import Any
 
 from dispatcher import Dispatcher
-from dispatcher.lanes.keys import Keys
-from dispatcher.message import Message, body, new_key
+from dispatcher.store.schema import Keys
+from dispatcher.message.message import Message, body, new_key
 from tests.bench import claims
 from tests.bench.claims import Case
 from tests.bench.harness import CONTENT, NUMBER, UNPACED_PER_S, Rig, message, rig, until

@@ -13,11 +13,11 @@ import pytest
 from rich.console import Console
 
 from dispatcher import Dispatcher
-from dispatcher.embedded import Server
-from dispatcher.lanes.connection import connect
-from dispatcher.lanes.keys import Keys
-from dispatcher.lanes.line import Line
-from dispatcher.lanes.registry import Published, Registry
+from dispatcher.store.embedded import Server
+from dispatcher.store.connection import connect
+from dispatcher.store.schema import Keys
+from dispatcher.store.pipeline import Line
+from dispatcher.store.numbers import Published, Registry
 from tests.bench import __main__ as bench
 from tests.bench import aims, bull, contestants, isolation, report, throughput
 from tests.bench.contestants import Course

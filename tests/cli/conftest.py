@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 from typer.testing import CliRunner
 
 from dispatcher.cli.commands import app
-from dispatcher.embedded import Server
-from dispatcher.lanes.registry import Published
-from tests.lanes.cell import NUMBER, OTHER, WABA, Cell
+from dispatcher.store.embedded import Server
+from dispatcher.store.numbers import Published
+from tests.store.cell import NUMBER, OTHER, WABA, Cell
 
 _Answer = TypeVar("_Answer")
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from dispatcher.embedded import Server
+from dispatcher.store.embedded import Server
 from tests.cli.conftest import Commands
-from tests.lanes.cell import NUMBER, Cell
+from tests.store.cell import NUMBER, Cell
 
 STREAM = "dispatch:{main}:events"
 PATIENCE_S = 20.0

@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from dispatcher.cli.commands import app
-from dispatcher.embedded import Server
+from dispatcher.store.embedded import Server
 from tests.cli.conftest import Commands, Said, one_line
 from tests.cli.test_docs import commands_of
 

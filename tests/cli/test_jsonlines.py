@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher import errors, fields
+from dispatcher import errors
+from dispatcher.message import fields
 from dispatcher.cli.feed import batch_key
 from dispatcher.cli.jsonlines import LINE_BYTES_MAX, Line, Splitter, read
-from dispatcher.message import Message
+from dispatcher.message.message import Message
 
 NUMBER = "106540352242922"
 HELLO = {"type": "text", "text": {"body": "Hello"}}

@@ -3,11 +3,11 @@
 import json
 from typing import Any
 
-from dispatcher.lanes.overview import Overlook
-from dispatcher.lanes.registry import Published
-from dispatcher.webhooks.updates import Unreadable
+from dispatcher.store.overview import Overlook
+from dispatcher.store.numbers import Published
+from dispatcher.meta.updates import Unreadable
 from tests.cli.conftest import Commands
-from tests.lanes.cell import NUMBER, OTHER, OWNER, TOKEN, WABA, Cell, template
+from tests.store.cell import NUMBER, OTHER, OWNER, TOKEN, WABA, Cell, template
 
 OPEN = {"state": "open", "why": "", "until": None}
 NONE = {

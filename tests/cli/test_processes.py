@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from dispatcher.embedded import Server
+from dispatcher.store.embedded import Server
 from tests.cli.conftest import NUMBERS_FILE, Commands
-from tests.lanes.cell import NUMBER
+from tests.store.cell import NUMBER
 from tests.servers import OwnServer
 
 COMMAND = [sys.executable, "-m", "dispatcher"]

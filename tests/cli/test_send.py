@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from dispatcher.lanes.registry import Registered
-from dispatcher.message import State
+from dispatcher.store.numbers import Registered
+from dispatcher.message.message import State
 from tests.cli.conftest import NUMBERS_FILE, Commands
-from tests.lanes.cell import NUMBER, WABA, Cell
+from tests.store.cell import NUMBER, WABA, Cell
 
 TO = ("--number", "otp-us", "--to", "+15551234567")
 HELLO = (*TO, "--text", "Hello", "--key", "k1")

@@ -9,7 +9,7 @@ import pytest
 
 from dispatcher.cli.jsonlines import LINE_BYTES_MAX
 from tests.cli.conftest import Commands
-from tests.lanes.cell import NUMBER, OTHER, Cell
+from tests.store.cell import NUMBER, OTHER, Cell
 
 TEXT = {"type": "text", "text": {"body": "Hello"}}
 HELLO = {"number": "otp-us", "to": "+15551234567", "content": TEXT}

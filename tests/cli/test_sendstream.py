@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import pytest
 
-from dispatcher.embedded import Server
+from dispatcher.store.embedded import Server
 from tests.cli.conftest import Commands, one_line
 from tests.cli.test_sendfile import HELLO, counts, text, waiting, write
 from tests.servers import OwnServer

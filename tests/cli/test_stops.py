@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from dispatcher.message import label
+from dispatcher.message.message import label
 from tests.cli.conftest import Commands
-from tests.lanes.cell import NUMBER, OTHER, WABA, Cell, template
+from tests.store.cell import NUMBER, OTHER, WABA, Cell, template
 
 ME = f"{getpass.getuser()}@{socket.gethostname()}"
 

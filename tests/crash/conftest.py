@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.embedded import Server
+from dispatcher.store.embedded import Server
 from dispatcher.simulator import SimulatedNumber, Simulator, SimulatorSettings
 from tests.cell import OTP, SHOP, TOKEN, Cell
 from tests.cell import cell as open_cell

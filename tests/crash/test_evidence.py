@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import structlog
 
-from dispatcher import logs
-from dispatcher.embedded import Server
+from dispatcher.observe import logs
+from dispatcher.store.embedded import Server
 from dispatcher.simulator import AnswerRule, Faults, SimulatedNumber, Simulator, SimulatorSettings
 from tests.cell import NAMES, OTP, SHOP, TOKEN, Cell, eventually
 from tests.cell import cell as open_cell

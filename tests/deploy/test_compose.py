@@ -12,10 +12,10 @@ import pytest
 import yaml
 from redis.asyncio import Redis
 
-from dispatcher.api.app import HEALTH, STOP_LIMIT_S, WEBHOOKS
+from dispatcher.api.run import HEALTH, STOP_LIMIT_S, WEBHOOKS
 from dispatcher.api.bodies import BODY_BYTES_MAX
-from dispatcher.lanes import fitness
-from dispatcher.lanes.line import Line
+from dispatcher.store import health
+from dispatcher.store.pipeline import Line
 from dispatcher.settings import NumbersFile
 from tests.deploy.papers import DEPLOY, HIDDEN, KNOWN, ROOT, SECRETS, compose, env_file, seconds, settings, size
 from tests.servers import OwnServer
@@ -213,7 +213,7 @@ async def test_a_server_with_this_configuration_is_fit_and_says_so(own_server: O
     server = own_server(options=options)
     async with Redis.from_url(server.url, protocol=2) as redis:
         line = Line(redis)
-        assert await fitness.check(line) == []
+        assert await health.check(line) == []
         await line.idle()
         found = {
             name: (await redis.config_get(name))[name] for name in ("appendfsync", "maxmemory-policy", "maxmemory")

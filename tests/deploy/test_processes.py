@@ -16,7 +16,7 @@ import pytest
 from redis.asyncio import Redis
 
 from dispatcher import Dispatcher
-from dispatcher.embedded import Server
+from dispatcher.store.embedded import Server
 from dispatcher.errors import UnknownNumber
 from dispatcher.settings import PREFIX
 from dispatcher.simulator import Simulator

@@ -12,12 +12,12 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
-from dispatcher import logs
-from dispatcher.embedded import Server
-from dispatcher.exporter.app import ExporterMetrics, assembled
+from dispatcher.observe import logs
+from dispatcher.store.embedded import Server
+from dispatcher.exporter.run import ExporterMetrics, assembled
 from dispatcher.exporter.journal import Journal
 from dispatcher.settings import Settings
-from tests.lanes.cell import Cell
+from tests.store.cell import Cell
 
 Labels = frozenset[tuple[str, str]]
 

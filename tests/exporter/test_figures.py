@@ -7,13 +7,13 @@ import pytest
 from redis.asyncio import Redis
 
 from dispatcher.exporter.families import FAMILIES
-from dispatcher.lanes.registry import Published
-from dispatcher.webhooks.updates import Unreadable
+from dispatcher.store.numbers import Published
+from dispatcher.meta.updates import Unreadable
 from tests.exporter.conftest import Scrape, scraped
-from tests.lanes.cell import HOUR_US, NUMBER, OTHER, OWNER, RATE, SECOND_US, TOKEN, WABA, Cell, refill_rate, template
-from tests.lanes.test_poison import poison
+from tests.store.cell import HOUR_US, NUMBER, OTHER, OWNER, RATE, SECOND_US, TOKEN, WABA, Cell, refill_rate, template
+from tests.store.test_poison import poison
 from tests.servers import OwnServer, old_server_path
-from tests.telemetry import docs
+from tests.observe import docs
 
 LANES = ("urgent", "normal", "bulk")
 KINDS = ("all", "number", "lane", "waba", "credential", "template", "campaign")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dispatcher.embedded import Server
+from dispatcher.store.embedded import Server
 
 COMMAND = [sys.executable, "-m", "dispatcher", "exporter", "--json"]
 

@@ -7,10 +7,10 @@ import time
 
 from redis.asyncio import Redis
 
-from dispatcher.embedded import Server
-from dispatcher.lanes.registry import Published
+from dispatcher.store.embedded import Server
+from dispatcher.store.numbers import Published
 from tests.exporter.conftest import exporting, scraped
-from tests.lanes.cell import OWNER, SECOND_US, TOKEN, WABA, Cell
+from tests.store.cell import OWNER, SECOND_US, TOKEN, WABA, Cell
 from tests.servers import OwnServer
 
 PER_NUMBER = {

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from dispatcher import errors
-from dispatcher.message import Message, body
+from dispatcher.message.message import Message, body
 from dispatcher.simulator import Simulator, SimulatorSettings
 
 REPOSITORY = Path(__file__).parents[2]

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 import pytest
 from redis.asyncio import Redis
 
-from dispatcher.embedded import Server
-from dispatcher.lanes.registry import Published
-from tests.lanes.cell import NUMBER, WABA, Cell
+from dispatcher.store.embedded import Server
+from dispatcher.store.numbers import Published
+from tests.store.cell import NUMBER, WABA, Cell
 from tests.package.conftest import Client
 from tests.package.relay import relayed
 from tests.servers import OwnServer

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.policy import failed, table
-from dispatcher.policy.table import Rule
+from dispatcher.policy import failed, codes
+from dispatcher.policy.codes import Rule
 
 
 @pytest.mark.parametrize(("code", "after_s"), [(131000, 30), (131016, 30), (131057, 60), (130429, 5), (131056, 60)])
@@ -20,6 +20,6 @@ def test_what_is_about_the_message_or_the_person_may_not(code: int | None) -> No
 
 @given(st.integers(-1, 3_000_000))
 def test_no_refusal_and_no_trouble_with_a_token_is_ever_tried_again(code: int) -> None:
-    row = table.find(code)
+    row = codes.find(code)
     if row is None or row.rule in {Rule.REJECTED, Rule.CREDENTIAL}:
         assert failed.retry_after_s(code) is None

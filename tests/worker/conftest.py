@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import structlog
 
-from dispatcher import logs
-from dispatcher.embedded import Server
+from dispatcher.observe import logs
+from dispatcher.store.embedded import Server
 from dispatcher.simulator import SimulatedNumber, Simulator, SimulatorSettings
 from tests.cell import OTP, SHOP, TOKEN, Cell
 from tests.cell import cell as open_cell

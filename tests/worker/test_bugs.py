@@ -11,11 +11,11 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 
-from dispatcher.app import App, assembled, clock
-from dispatcher.delivery import Delivery, Limits, Means, Witness
-from dispatcher.graph import Graph
+from dispatcher.worker.run import App, assembled, clock
+from dispatcher.worker.delivery import Delivery, Limits, Means, Witness
+from dispatcher.meta.graph import Graph
 from dispatcher.numbersfile import NumbersFile
-from dispatcher.telemetry import Metrics
+from dispatcher.observe.metrics import Metrics
 from tests.cell import OTP, Cell, eventually
 
 PROCESS = "process-1"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.lanes.stops import Stop
+from dispatcher.store.stops import Stop
 from dispatcher.simulator import AnswerRule, SimulatedNumber
 from tests.cell import OTP, SHOP, TOKEN, Cell, eventually, write_numbers
 

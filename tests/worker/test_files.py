@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.app import App
-from dispatcher.lanes.keys import Keys
-from dispatcher.lanes.line import Line
-from dispatcher.lanes.registry import Published, Registry
+from dispatcher.worker.run import App
+from dispatcher.store.schema import Keys
+from dispatcher.store.pipeline import Line
+from dispatcher.store.numbers import Published, Registry
 from dispatcher.simulator import Number, Simulator
 from tests.cell import OTP, TOKEN, WABA, Cell, cell, eventually, write_numbers
 from tests.proxy import Proxy

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.embedded import Server
+from dispatcher.store.embedded import Server
 from dispatcher.simulator import Simulator
 from tests.cell import Cell, cell, eventually
 from tests.proxy import Proxy

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
-from dispatcher.embedded import Server
-from dispatcher.lanes.keys import Keys
-from dispatcher.lanes.line import Line
-from dispatcher.lanes.registry import Published, Registry
+from dispatcher.store.embedded import Server
+from dispatcher.store.schema import Keys
+from dispatcher.store.pipeline import Line
+from dispatcher.store.numbers import Published, Registry
 from dispatcher.simulator import Simulator, SimulatorSettings
 from tests.cell import OTP, Cell, cell, eventually
 from tests.worker.conftest import SHORT

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import cast
 
 from dispatcher import errors
-from dispatcher.flights import Flights
-from dispatcher.lanes.serving import Claimed, Serving, Settlement
-from dispatcher.settler import Settler
+from dispatcher.worker.in_flight import Flights
+from dispatcher.store.work import Claimed, Serving, Settlement
+from dispatcher.worker.settler import Settler
 
 
 class SlowServing:

@@ -1,0 +1,307 @@
+"""Writes down what happens, as events and metrics: the one witness of a process. Decides nothing, and hurts nobody."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any, TypeVar, cast
+
+import structlog
+from prometheus_client import Counter
+
+from dispatcher import errors
+from dispatcher.observe import logs
+from dispatcher.worker.in_flight import Flight
+from dispatcher.store.work import US, Batch, Settlement, Tended
+from dispatcher.message.message import mask
+from dispatcher.policy.verdict import label
+from dispatcher.policy.outcome import (
+    Accepted,
+    Answer,
+    Close,
+    Lost,
+    Reject,
+    Reply,
+    RetryLater,
+    Snooze,
+    Uncertain,
+    Verdict,
+    Why,
+)
+from dispatcher.message.states import Cause
+from dispatcher.observe.metrics import Metrics
+
+LANES = ("urgent", "normal", "bulk")
+NO_CAUSE = "none"
+_OUTCOMES = {
+    Accepted: "accepted",
+    RetryLater: "retry_later",
+    Snooze: "snooze",
+    Reject: "reject",
+    Uncertain: "uncertain",
+}
+_CLASSES = ("2xx", "429", "4xx", "5xx")
+_TEMPLATE_STOPPED = ("132015", "132016", "paused")
+_CAUSES = {"reject": "rejected", "retry": "exhausted"}
+_SAID_EVERY_S = 60.0
+_Observer = TypeVar("_Observer")
+
+
+def harmless(observer: _Observer, failures: Counter, clock: Callable[[], float] = time.monotonic) -> _Observer:
+    """Return the observer with methods that never raise; whatever hears of deliveries is wired through this.
+
+    What a method raises is counted in `failures` under the method's name, logged once a minute, and dropped. Methods of
+    observers return None. `clock` gives seconds.
+    """
+    return cast("_Observer", _Harmless(observer, failures, clock))
+
+
+class _Harmless:
+    def __init__(self, observer: object, failures: Counter, clock: Callable[[], float]) -> None:
+        self._observer = observer
+        self._failures = failures
+        self._clock = clock
+        self._said_at: dict[str, float] = {}
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        """Make the method when it is first asked for; from then on it is found without this."""
+        method = getattr(self._observer, name)
+
+        def hear(*args: Any, **fields: Any) -> None:
+            try:
+                method(*args, **fields)
+            except Exception as exc:  # noqa: BLE001 - whatever it is, deliveries go on
+                self._drop(name, exc)
+
+        self.__dict__[name] = hear
+        return hear
+
+    def _drop(self, name: str, exc: Exception) -> None:
+        # counting and logging may be what is broken
+        with suppress(Exception):
+            self._failures.labels(name).inc()
+        with suppress(Exception):
+            now = self._clock()
+            if now - self._said_at.get(name, -_SAID_EVERY_S) >= _SAID_EVERY_S:
+                self._said_at[name] = now
+                structlog.get_logger().error(logs.OBSERVER_FAILED, method=name, exc_info=exc)
+
+
+class Journal:
+    """Hears of everything that a process does; `log` carries the process's name."""
+
+    def __init__(self, metrics: Metrics, process: str) -> None:
+        self._metrics = metrics
+        self._log: Any = structlog.get_logger().bind(process=process)
+        self._waits = [metrics.enqueue_to_post.labels(lane) for lane in LANES]
+        self._claimed = [metrics.claimed_messages.labels(lane) for lane in LANES]
+        self._closed_at: dict[str, float] = {}
+        self._lease_ends = metrics.uncertain.labels("lease")
+        self._posts = {name: metrics.post.labels(name) for name in _OUTCOMES.values()}
+        self._ended = lru_cache(1000)(self._ended_as)  # to look for a labelled metric takes longer than to count
+        self._settled = lru_cache(metrics.settled.labels)
+        self._answers = lru_cache(1000)(self._answered_with)
+        self._unsent, self._lost = (metrics.endpoint_requests.labels(name) for name in ("unsent", "lost"))
+        self._scripts = lru_cache(metrics.redis_script.labels)
+        self._begin_at_zero()
+        self._in_flight = 0
+        metrics.in_flight.set_function(lambda: self._in_flight)
+
+    def _begin_at_zero(self) -> None:
+        """Let counters that alerts look at exist before they count: the first of a kind would be no increase."""
+        for state in ("accepted", "expired", "cancelled", "suppressed"):
+            self._settled(state, NO_CAUSE)
+        for cause in Cause:
+            self._settled("dead", cause)
+        for name in (*_CLASSES, "lost", "unsent", "other"):
+            self._metrics.endpoint_requests.labels(name)
+        for why in Why:
+            self._metrics.gate_closings.labels(why)
+        for proof in ("absence", "none"):
+            self._metrics.resends.labels(proof)
+        for code in _TEMPLATE_STOPPED:
+            self._metrics.attempts.labels("reject", code)
+
+    # deliveries
+
+    def claimed(self, batch: Batch) -> None:
+        """A claim was answered."""
+        self._metrics.claims.inc()
+        for message in batch.messages:
+            self._claimed[message.priority].inc()
+        for state, count in (
+            ("expired", batch.expired), ("cancelled", batch.cancelled), ("suppressed", batch.suppressed),
+        ):  # fmt: skip
+            if count:
+                self._settled(state, NO_CAUSE).inc(count)
+        if batch.lost:
+            self._settled("dead", "lost").inc(batch.lost)
+            self._log.error(logs.MESSAGE_DIED, cause="lost", count=batch.lost)
+
+    def departed(self, flight: Flight, since_claim_s: float) -> None:
+        """A POST begins."""
+        self._in_flight += 1
+        if flight.message.attempts == 0:
+            waited_us = flight.claimed_at_us - flight.message.due_at_us
+            self._waits[flight.message.priority].observe(max(0, waited_us) / US + since_claim_s)
+
+    def answered(self, reply: Reply) -> None:
+        """The endpoint answered a POST, or did not."""
+        if isinstance(reply, Answer):
+            self._answers(reply.status).inc()
+        else:
+            (self._lost if isinstance(reply, Lost) else self._unsent).inc()
+
+    def _answered_with(self, status: int) -> Counter:
+        name = "429" if status == 429 else f"{status // 100}xx"
+        return self._metrics.endpoint_requests.labels(name if name in _CLASSES else "other")
+
+    def attempted(self, flight: Flight, verdict: Verdict, took_s: float) -> None:
+        """A POST has ended."""
+        message, outcome = flight.message, _OUTCOMES[type(verdict.outcome)]
+        self._in_flight -= 1
+        self._posts[outcome].observe(took_s)
+        self._ended(outcome, verdict.code).inc()
+        self._log.info(
+            logs.ATTEMPT_ENDED,
+            key=message.key,
+            claim=message.claim,
+            number=flight.number,
+            lane=LANES[message.priority],
+            recipient=mask(message.recipient),
+            outcome=outcome,
+            code=verdict.code,
+            error=getattr(verdict.outcome, "error", ""),
+            wamid=getattr(verdict.outcome, "wamid", ""),
+            duration_ms=round(took_s * 1000, 1),
+        )
+        if isinstance(verdict.gate, Close):
+            self._closed(flight.number, verdict.gate, verdict.code, took_s)
+
+    def _ended_as(self, outcome: str, code: str) -> Counter:
+        if outcome == "snooze":
+            return self._metrics.snoozes.labels(label(code))
+        return self._metrics.attempts.labels(outcome, label(code))
+
+    def _closed(self, number: str, change: Close, code: str, took_s: float) -> None:
+        """Count a closing once: what was in flight when the gate closed closes it no further."""
+        now = time.monotonic()
+        if now - took_s < self._closed_at.get(number, 0.0):
+            return
+        self._closed_at[number] = now
+        self._metrics.gate_closings.labels(change.why.value).inc()
+        self._log.warning(
+            logs.GATE_CLOSED, number=number, why=change.why.value, code=code, for_s=round(change.for_s, 3)
+        )
+
+    def failed(self, flight: Flight, exc: BaseException) -> None:
+        """A bug of ours showed; the message is put back, or uncertain if its POST may have begun."""
+        self._log.error(logs.TASK_FAILED, task="post", key=flight.message.key, exc_info=exc)
+
+    def settled(self, settlement: Settlement, word: str) -> None:
+        """Redis knows what a message became."""
+        key, outcome = settlement.message.key, settlement.outcome
+        if word == "duplicate":
+            self._metrics.duplicate_acceptances.inc()
+            self._log.error(logs.DUPLICATE_FOUND, key=key, number=settlement.number, wamid=settlement.value)
+        elif word == "uncertain":
+            self._metrics.uncertain.labels("answer").inc()
+        elif word == "dead":
+            cause = _CAUSES[outcome]
+            self._settled(word, cause).inc()
+            self._log.warning(logs.MESSAGE_DIED, key=key, cause=cause, error=settlement.error)
+        elif word in {"accepted", "cancelled"}:
+            self._settled(word, NO_CAUSE).inc()
+        elif word.startswith("broken"):
+            self._log.error(logs.TASK_FAILED, task="settle", key=key, reason=word)
+
+    # numbers
+
+    def serving(self, numbers: int) -> None:
+        """So many numbers are served now."""
+        self._metrics.number_leases.set(numbers)
+
+    def tended(self, tended: Tended) -> None:
+        """A step of upkeep was done."""
+        for count, counter in (
+            (tended.uncertain, self._lease_ends),
+            (tended.expired, self._settled("expired", NO_CAUSE)),
+            (tended.lapsed, self._settled("dead", "lapsed")),
+            (tended.held, self._settled("dead", "held")),
+            (tended.lost, self._settled("dead", "lost")),
+            (tended.cancelled, self._settled("cancelled", NO_CAUSE)),
+            (tended.absent, self._metrics.resends.labels("absence")),
+            (tended.unproven, self._metrics.resends.labels("none")),
+        ):
+            if count:
+                counter.inc(count)
+        if tended.uncertain or tended.lapsed or tended.held:
+            self._log.warning(logs.LEASES_ENDED, uncertain=tended.uncertain, lapsed=tended.lapsed, held=tended.held)
+
+    def broken(self, number: str, exc: Exception) -> None:
+        """A number could not be served; another try follows when its lease has ended."""
+        self._log.error(logs.TASK_FAILED, task="serve", number=number, exc_info=exc)
+
+    def overloaded(self, given_back: int, lag_s: float) -> None:
+        """The event loop is late; numbers were given back."""
+        self._log.warning(logs.LOOP_LAGGED, given_back=given_back, lag_ms=round(lag_s * 1000))
+
+    def lagged(self, lag_s: float) -> None:
+        """The event loop was this late."""
+        self._metrics.event_loop_lag.set(lag_s)
+
+    def may_fly(self, most: int) -> None:
+        """So many POSTs may be in flight, of all numbers of the process together."""
+        self._metrics.in_flight_cap.set(most)
+
+    def reloaded(self, numbers: int) -> None:
+        """The numbers file was read again."""
+        self._log.info(logs.NUMBERS_RELOADED, numbers=numbers)
+
+    def misread(self, exc: errors.SettingsError) -> None:
+        """The numbers file is wrong; the numbers stay as they were."""
+        self._log.error(logs.NUMBERS_REFUSED, problems=list(exc.problems))
+
+    # the process
+
+    def round_trip(self, took_s: float) -> None:
+        """Redis answered a pipeline."""
+        self._metrics.redis_round_trip.observe(took_s)
+
+    def ran(self, script: str, took_s: float) -> None:
+        """Redis answered a pipeline with this script in it."""
+        self._scripts(script).observe(took_s)
+
+    def lost(self) -> None:
+        """Redis is away."""
+        self._log.warning(logs.REDIS_LOST)
+
+    def stumbled(self, task: str, exc: Exception) -> None:
+        """A bug of ours showed in a task that goes on: it is tried again."""
+        self._log.error(logs.TASK_FAILED, task=task, exc_info=exc)
+
+    def regained(self) -> None:
+        """Redis is back, and knows again what this process knows."""
+        self._metrics.redis_reconnects.inc()
+        self._log.info(logs.REDIS_REGAINED)
+
+    def warned(self, text: str) -> None:
+        """Redis is not set up as it should be."""
+        self._log.warning(logs.REDIS_WARNED, reason=text)
+
+    def refused(self, job: str, reason: str, detail: str) -> None:
+        """A job of an arq producer was refused and listed."""
+        self._metrics.intake_refused.labels(reason).inc()
+        self._log.warning(logs.INTAKE_REFUSED, job=job, reason=reason, detail=detail)
+
+    def took_in(self) -> None:
+        """A job of an arq producer was queued."""
+        self._metrics.messages_accepted_by_intake.inc()
+
+    def intake_restarted(self, exc: BaseException | None, after_s: float) -> None:
+        """The arq worker ended and is started again in so many seconds."""
+        self._log.warning(logs.INTAKE_RESTARTED, reason=type(exc).__name__ if exc else "", after_s=after_s)
+
+    def said(self, event: str, **fields: Any) -> None:
+        """Something about the process itself."""
+        self._log.info(event, **fields)

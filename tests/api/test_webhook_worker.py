@@ -1,0 +1,199 @@
+"""Stored webhooks are worked off: by several, again after a failure, and never one at the cost of another."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
+
+from dispatcher import Dispatcher, errors
+from dispatcher.api.run import Times
+from dispatcher.api.journal import Journal
+from dispatcher.api.metrics import ApiMetrics
+from dispatcher.api.webhook_worker import Reception
+from dispatcher.store.embedded import Server
+from dispatcher.store.schema import Keys
+from dispatcher.store.pipeline import Line
+from dispatcher.store.receipts import Applied, Receiving
+from dispatcher.store.spool import GROUP, Spool
+from dispatcher.meta.optout import Words
+from dispatcher.meta.updates import Inbound, Notice, Preference, Receipt, Unreadable
+from tests.api.conftest import Running, message, running
+from tests.api.meta import WABA, status, text, webhook
+from tests.cell import eventually
+
+KEY = Keys()("webhooks")
+
+
+async def test_receipts_inbound_messages_wishes_and_the_rest_are_applied(api: Running, client: Dispatcher) -> None:
+    await client.send(message("k1"))
+    await client.send(message("k2"))
+    failed = status("k2", "failed", errors=[{"code": 131050, "title": "User opted out"}])
+    await api.post(webhook([status("k1"), status("k1", "delivered"), status(""), failed]))
+    await api.post(webhook(messages=[text("Stop!"), text("hello", "wamid.in2")]))
+    await api.post(b'{"object":"page"}')
+    await api.works_off_all()
+    record = await client.status("k1")
+    assert record is not None
+    assert record.state == "delivered"
+    suppressed = await api.redis.hgetall(f"{api.prefix}suppressed:{WABA}:marketing")
+    assert list(suppressed) == [b"+15551234567"]
+    assert await api.redis.xlen(f"{api.prefix}inbound") == 2
+    assert await api.redis.llen(f"{api.prefix}unreadable") == 1
+    kinds = {"receipt": 3, "foreign": 1, "inbound": 2, "preference": 2, "notice": 0, "unreadable": 1}
+    assert {kind: api.value("dispatcher_webhook_updates_total", kind=kind) for kind in kinds} == kinds
+
+
+async def test_a_second_acceptance_is_counted(api: Running, client: Dispatcher) -> None:
+    await client.send(message("k1"))
+    await api.post(webhook([status("k1"), status("k1", id="wamid.other")]))
+    await api.works_off_all()
+    assert api.value("dispatcher_duplicate_acceptances_total") == 1
+
+
+async def test_what_the_client_hands_in_is_worked_off(api: Running, client: Dispatcher) -> None:
+    await client.send(message("k1"))
+    fields = {"from": "receive", "body": webhook([status("k1")])}
+    await api.redis.xadd(f"{api.prefix}webhooks", fields)
+    await api.works_off_all()
+    record = await client.status("k1")
+    assert record is not None
+    assert record.state == "sent"
+
+
+async def test_two_processes_share_the_work(server: Server, redis: Redis) -> None:
+    async with running(server.url, cell="shared") as one, running(server.url, cell="shared") as other:
+        for i in range(300):
+            await redis.xadd(f"{one.prefix}webhooks", {"body": webhook([status("")] * 20 + [status(f"k{i}")])})
+        await one.works_off_all()
+        await asyncio.sleep(0.1)
+        shares = [a.value("dispatcher_webhook_updates_total", kind="foreign") for a in (one, other)]
+        assert sum(shares) == 300 * 21
+        assert min(shares) > 0
+
+
+async def test_what_a_dead_process_held_is_taken_over(server: Server, redis: Redis) -> None:
+    line, keys = Line(redis), Keys("left")
+    dead = Spool(line, keys("webhooks"), "dead")
+    await dead.share()
+    await redis.xadd(keys("webhooks"), {"body": webhook([status("")])})
+    assert len(await dead.draw(10)) == 1
+    async with running(server.url, cell="left", times=Times(left_s=0.3)) as api:
+        await api.works_off_all()
+        assert api.value("dispatcher_webhook_updates_total", kind="foreign") == 1
+
+
+async def test_a_redis_that_forgot_everything_is_begun_anew(api: Running) -> None:
+    await api.post(webhook([status("")]))
+    await api.works_off_all()
+    await api.redis.flushall()
+    await api.post(webhook([status("")]))
+    await api.works_off_all()
+
+
+# bugs
+
+
+class Fragile:
+    """Applies receipts, except that some of them make it fail."""
+
+    def __init__(self, receiving: Receiving, failure: Exception, often: int = 1_000) -> None:
+        self.receiving = receiving
+        self.failure = failure
+        self.often = often
+        self.seen: list[str] = []
+
+    async def receive(self, receipts: Sequence[Receipt]) -> list[Applied]:
+        if self.often and any(receipt.key == "bad" for receipt in receipts):
+            self.often -= 1
+            raise self.failure
+        self.seen += [receipt.key for receipt in receipts]
+        return [Applied("sent")] * len(receipts)
+
+    async def inbound(self, messages: Sequence[Inbound]) -> None: ...
+
+    async def prefer(self, preferences: Sequence[Preference]) -> None: ...
+
+    async def notice(self, notices: Sequence[Notice]) -> None: ...
+
+    async def keep_aside(self, unreadable: Sequence[Unreadable]) -> int:
+        return await self.receiving.keep_aside(unreadable)
+
+
+def reception(redis: Redis, failure: Exception, **options: Any) -> tuple[Reception, Fragile, ApiMetrics]:
+    line, metrics = Line(redis), ApiMetrics(CollectorRegistry())
+    fragile = Fragile(Receiving(line, Keys()), failure, **options)
+    spool = Spool(line, KEY, "p1")
+    return Reception(spool, fragile, Words.default(), Journal(metrics, "p1"), left_s=0.1), fragile, metrics
+
+
+async def worked(redis: Redis, made: Reception, keys: Sequence[str], left: int = 0) -> None:
+    for key in keys:
+        await redis.xadd(KEY, {"body": webhook([status(key)])})
+    running = asyncio.create_task(made.run())
+
+    async def is_done() -> bool:
+        return int(await redis.xlen(KEY)) == left
+
+    try:
+        await eventually(is_done, 10)
+    finally:
+        made.sleeper.stop()
+        await running
+
+
+async def test_a_body_that_makes_us_fail_is_kept_aside_after_three_deliveries(redis: Redis) -> None:
+    made, fragile, metrics = reception(redis, ZeroDivisionError())
+    await worked(redis, made, ["k1", "bad", "k2"])
+    assert sorted(fragile.seen) == ["k1", "k2"]
+    (row,) = await redis.lrange(Keys()("unreadable"), 0, -1)  # type: ignore[misc]
+    assert json.loads(row)["reason"] == "internal error: ZeroDivisionError"
+    assert '"d1:1:bad"' in json.loads(row)["raw"]
+    assert await redis.hexists(Keys()("door"), "gap")  # type: ignore[misc]
+    assert metrics.registry.get_sample_value("dispatcher_webhook_updates_total", {"kind": "unreadable"}) == 1
+    # once together with others, and three times alone
+    assert fragile.often == 1_000 - 4
+
+
+async def test_a_failure_that_passes_costs_nothing(redis: Redis) -> None:
+    made, fragile, _ = reception(redis, ZeroDivisionError(), often=2)
+    await worked(redis, made, ["bad", "k1"])
+    assert sorted(fragile.seen) == ["bad", "k1"]
+    assert await redis.llen(Keys()("unreadable")) == 0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("failure", [errors.QueueUnavailable("away"), errors.QueueFull("full")])
+async def test_trouble_of_redis_is_waited_out(redis: Redis, failure: errors.QueueUnavailable) -> None:
+    made, fragile, _ = reception(redis, failure, often=6)
+    await worked(redis, made, ["bad", "k1"])
+    assert sorted(fragile.seen) == ["bad", "k1"]
+    assert await redis.llen(Keys()("unreadable")) == 0  # type: ignore[misc]
+
+
+async def test_broken_data_in_redis_keeps_its_body_where_it_is(redis: Redis) -> None:
+    made, fragile, _ = reception(redis, errors.QueueBroken("WRONGTYPE"), often=8)
+    await worked(redis, made, ["k1", "bad", "k2"])
+    assert sorted(fragile.seen) == ["bad", "k1", "k2"]
+    assert await redis.llen(Keys()("unreadable")) == 0  # type: ignore[misc]
+
+
+async def test_a_body_that_no_process_came_back_from_is_kept_aside_untried(redis: Redis) -> None:
+    made, fragile, _ = reception(redis, ZeroDivisionError())
+    spool = Spool(Line(redis), KEY, "dead")
+    await spool.share()
+    await redis.xadd(KEY, {"body": webhook([status("bad")])})
+    for _ in range(11):
+        await spool.draw(1, 0)
+    await worked(redis, made, ["k1"])
+    assert fragile.often == 1_000
+    assert await redis.llen(Keys()("unreadable")) == 1  # type: ignore[misc]
+
+
+async def test_nothing_is_left_pending(api: Running) -> None:
+    for _ in range(50):
+        await api.post(webhook([status("")]))
+    await api.works_off_all()
+    assert (await api.redis.xpending(f"{api.prefix}webhooks", GROUP))["pending"] == 0

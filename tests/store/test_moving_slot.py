@@ -1,0 +1,342 @@
+"""A slot of a cluster that moves key by key: what is asked meanwhile works or says that Redis is away, and no book breaks."""
+
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from dispatcher import errors
+from dispatcher.store.embedded import Server
+from dispatcher.store.campaigns import Campaigns
+from dispatcher.store.chores import Chores
+from dispatcher.store.connection import connect
+from dispatcher.store.webhooks import Forwards, Inbox
+from dispatcher.store.lags import Lags
+from dispatcher.store.overview import Overlook
+from dispatcher.store.numbers import Registered
+from dispatcher.store.work import Claimed
+from dispatcher.store.spool import Spool
+from dispatcher.store.survey import Survey
+from dispatcher.meta.updates import Inbound, Notice, Preference, Unreadable
+from tests.cell import eventually
+from tests.store.cell import HOUR_US, NUMBER, OTHER, OWNER, SECOND_US, TOKEN, WABA, Cell, message
+from tests.servers import OwnServer, old_server_path
+
+OPTIONS = {"cluster-enabled": "yes", "cluster-require-full-coverage": "no"}
+SLOT = 12501  # that of {main}
+PERSON = ("+15551234567", NUMBER, WABA)
+
+
+class Node:
+    """One server of the cluster."""
+
+    def __init__(self, server: Server, redis: Any) -> None:
+        self.server = server
+        self.redis = redis
+        self.id = ""
+
+    async def cluster(self, *words: object) -> str:
+        # a name in bytes is known to none of redis-py's callbacks for replies
+        found = await self.redis.execute_command(b"CLUSTER", *words)
+        return found.decode() if isinstance(found, bytes) else str(found)
+
+    async def sees(self, *facts: str) -> bool:
+        lines = (await self.cluster("INFO")).splitlines()
+        return all(fact in lines for fact in facts)
+
+    async def keys(self) -> list[bytes]:
+        return sorted(await self.redis.keys("*"))
+
+    @asynccontextmanager
+    async def cell(self) -> AsyncIterator[Cell]:
+        redis = connect(self.server.url, timeout_s=5)
+        cell = Cell(redis)
+        try:
+            yield cell
+        finally:
+            await cell.line.idle()
+            await redis.aclose()
+
+
+@dataclass
+class Move:
+    """The slot on its way from one node to another."""
+
+    source: Node
+    target: Node
+
+    async def begin(self) -> None:
+        await self.target.cluster("SETSLOT", SLOT, "IMPORTING", self.source.id)
+        await self.source.cluster("SETSLOT", SLOT, "MIGRATING", self.target.id)
+
+    async def carry(self, key: bytes) -> None:
+        await self.source.redis.execute_command(b"MIGRATE", "127.0.0.1", self.target.server.port, key, 0, 5000)
+
+    async def end(self) -> None:
+        for key in await self.source.keys():  # what came meanwhile
+            await self.carry(key)
+        for node in (self.target, self.source):
+            await node.cluster("SETSLOT", SLOT, "NODE", self.target.id)
+
+
+@pytest.fixture(params=["suite", "redis-6.2"])
+async def nodes(request: pytest.FixtureRequest, own_server: OwnServer) -> AsyncIterator[tuple[Node, Node]]:
+    """Two masters, the first of which has the slot; each has another one that stays."""
+    path = old_server_path() if request.param == "redis-6.2" else None
+    servers = [own_server(path, options=OPTIONS) for _ in range(2)]
+    async with (
+        Redis.from_url(servers[0].url, protocol=2) as one,
+        Redis.from_url(servers[1].url, protocol=2) as other,
+    ):
+        first, second = Node(servers[0], one), Node(servers[1], other)
+        await first.cluster("ADDSLOTS", SLOT, 1)
+        await second.cluster("ADDSLOTS", 2)
+        await first.cluster("MEET", "127.0.0.1", servers[1].port)
+        for node in (first, second):
+            node.id = await node.cluster("MYID")
+
+            async def is_up(node: Node = node) -> bool:
+                return await node.sees("cluster_state:ok", "cluster_known_nodes:2", "cluster_slots_assigned:3")
+
+            await eventually(is_up, 30)
+        yield first, second
+
+
+@dataclass
+class Books:
+    """The messages that producers were told of, and what became of some; `in_hand` is claimed and to be settled."""
+
+    in_hand: Claimed
+    queued: set[str]
+    dead: set[str]
+    accepted: set[str]
+
+
+SETS: Mapping[str, set[str]] = {
+    "sending": {"sending", "expiry"},
+    "uncertain": {"uncertain", "expiry"},
+    "dead": {"dead"},
+}
+
+
+async def fill(cell: Cell) -> Books:
+    """Put messages into every state, with something due for each script that looks by itself."""
+    await cell.registry.publish([Registered(NUMBER, "otp-us", 80, WABA)])
+    await cell.stop("campaign:spring")
+    await cell.queue("parked", campaign="spring", callback_data="order=1")
+    await cell.queue(
+        "held", "sending", "settled", "rejected", "lapsing", "again", "unsure", "delivered", campaign="fall"
+    )
+    claimed = {entry.key: entry for entry in await cell.claim_all()}
+    await cell.settle(claimed["rejected"], "reject", error="131026 no")
+    await cell.settle(claimed["unsure"], "uncertain")
+    await cell.settle(claimed["held"], "release")
+    for key in ("delivered", "again"):
+        await cell.settle(claimed[key], "accepted", f"wamid.{key}")
+    now = await cell.now()
+    since = now - 60 * SECOND_US
+    await cell.redis.hset(cell.keys("msg:unsure"), mapping={"since": since, "claimed": since - SECOND_US})
+    await cell.redis.zadd(cell.keys("uncertain"), {"unsure": now})
+    await cell.redis.hset(cell.keys("door"), mapping={"gap": now - HOUR_US, "seen": now + HOUR_US})
+    await cell.redis.hset(cell.keys(f"witness:{NUMBER}"), "", now)
+    await cell.end_lease("lapsing")
+    await cell.redis.hdel(cell.keys.gate(NUMBER), "owner")
+    await cell.queue("waiting", callback_data="order=2")
+    known = {"parked", "held", "sending", "settled", "rejected", "lapsing", "again", "unsure", "delivered", "waiting"}
+    return Books(claimed["settled"], known, {"rejected"}, {"delivered", "again"})
+
+
+def steps(cell: Cell, books: Books, turn: int) -> dict[str, Callable[[], Awaitable[Any]]]:
+    """Every script; what a step is told is written into the books."""
+    spool = Spool(cell.line, cell.keys("webhooks"), OWNER)
+    chores = Chores(cell.line, cell.keys, 3600)
+
+    async def enqueue() -> None:
+        key = f"new-{turn}"
+        [found] = await cell.enqueue(message(key))
+        assert (found.word, found.state) == ("queued", "queued")
+        books.queued.add(key)
+
+    async def look() -> None:
+        for key in books.queued:
+            found = await cell.producing.look(key)
+            assert found is not None
+            assert (found.state == "dead") == (key in books.dead), f"{key} is {found.state} ({found.cause})"
+
+    async def again() -> None:
+        [found] = await cell.enqueue(message("waiting", callback_data="order=2"))
+        assert found.word == "duplicate"
+        assert found.state != "dead"
+
+    async def settle() -> None:
+        assert await cell.settle(books.in_hand, "accepted", "wamid.settled") in {"accepted", ""}
+        books.accepted.add("settled")
+
+    async def claim() -> None:
+        await cell.serving.serve(OWNER, {NUMBER: TOKEN})
+        await cell.serving.take(OWNER)
+        batch = await cell.claim()
+        assert batch.lost == 0
+
+    async def draw() -> None:
+        await spool.share()
+        entries = [entry.id for entry in await spool.draw(10, 0)]
+        await spool.hold(entries)
+        await spool.finish(entries)
+        await spool.dismiss()
+
+    return {
+        "enqueue": enqueue,
+        "look": look,
+        "again": again,
+        "settle": settle,
+        "claim": claim,
+        "spool": draw,
+        "tend": lambda: cell.serving.tend(OWNER),
+        "release": lambda: cell.serving.release(OWNER, [NUMBER]),
+        "wake": lambda: cell.serving.wake([NUMBER]),
+        "cancel": lambda: cell.producing.cancel("unknown"),
+        "receipt": lambda: cell.receipt("delivered", "delivered", wamid="wamid.delivered"),
+        "failed": lambda: cell.receipt("again", "failed", wamid="wamid.again", code=131000),
+        "foreign": lambda: cell.receipt("unknown"),
+        "stop": lambda: cell.stop("campaign:autumn"),
+        "lift": lambda: cell.stops.lift("campaign:spring", [NUMBER]),
+        "publish": lambda: cell.registry.publish([Registered(OTHER, "news", 80, WABA)]),
+        "registry": lambda: cell.registry.all(),
+        "inbound": lambda: cell.receiving.inbound([Inbound(f"wamid.{turn}", *PERSON, 1, "text", "hello", "{}")]),
+        "prefer": lambda: cell.receiving.prefer(
+            [Preference("+15557654321", NUMBER, WABA, category="marketing", stops=True, at_s=turn, reason="STOP")]
+        ),
+        "notice": lambda: cell.receiving.notice([Notice("account_update", WABA, turn, "{}")]),
+        "aside": lambda: cell.receiving.keep_aside([Unreadable("no JSON", "x", is_receipt=False)]),
+        "store": lambda: Inbox(cell.line, cell.keys, "door-1").store(b"{}", "", ""),
+        "beat": lambda: Inbox(cell.line, cell.keys, "door-1").beat(),
+        "disown": lambda: Forwards(cell.line, cell.keys, ["http://127.0.0.1/"]).disown(60),
+        "outdate": lambda: spool.outdate(3600),
+        "forget": chores.forget_dead,
+        "disband": chores.forget_campaigns,
+        "trim": chores.trim_events,
+        "overview": lambda: Overlook(cell.line, cell.keys).numbers([Registered(NUMBER, "otp-us", 80, WABA)]),
+        "lags": Lags(cell.line, cell.keys).all,
+        "campaigns": lambda: Campaigns(cell.line, cell.keys).running(5),
+        "survey": lambda: survey(cell),
+    }
+
+
+async def survey(cell: Cell) -> None:
+    around = await Overlook(cell.line, cell.keys).around()
+    await Survey(cell.line, cell.keys).numbers([Registered(NUMBER, "otp-us", 80, WABA)], around)
+
+
+async def agree(cell: Cell, books: Books) -> None:
+    """Everything is listed where its record says, nothing is lost, and nothing died."""
+    for key in sorted(books.queued):
+        found = await cell.producing.look(key)
+        assert found is not None, f"{key} is lost"
+        sets = await cell.sets_of(key)
+        assert (found.state == "dead") == (key in books.dead), f"{key} is {found.state} ({found.cause})"
+        assert key not in books.accepted or found.state != "sending"
+        if found.state == "queued":
+            [place] = sets - {"expiry"}
+            assert place.startswith(("lane:", "parked:campaign:spring"))
+        else:
+            assert sets == SETS.get(found.state, set()), f"{key} is {found.state} and in {sets}"
+        if found.state in {"queued", "sending", "uncertain"}:
+            assert await cell.redis.exists(cell.keys("body:" + key)), f"{key} has no body"
+    told = await cell.told()
+    for kind in ("accepted", "dead", "duplicate"):
+        keys = [key for word, key in told if word == kind]
+        assert len(keys) == len(set(keys)), f"{kind} is told twice of one of {keys}"
+
+
+async def goes_on(cell: Cell, books: Books) -> None:
+    """What waits is sent, each once."""
+    await cell.stops.lift("campaign:spring", [NUMBER])
+    await cell.redis.delete(cell.keys.gate(NUMBER))
+    waiting = {key for key in books.queued if (await cell.record(key))["state"] == "queued"}
+    for key in waiting:
+        await cell.redis.zadd(cell.keys.lane(NUMBER, 1), {key: 1}, xx=True)
+    claimed = await cell.claim_all()
+    assert sorted(entry.key for entry in claimed) == sorted(waiting)
+    for entry in claimed:
+        assert await cell.settle(entry, "accepted", f"wamid.2.{entry.key}") == "accepted"
+
+
+async def ask_everything(cell: Cell, books: Books, turn: int) -> set[str]:
+    """Try every step; which of them said that Redis is away. Anything else is a fault."""
+    away = set()
+    for name, step in steps(cell, books, turn).items():
+        try:
+            await step()
+        except errors.QueueBroken as exc:
+            raise AssertionError(f"{name}: {exc}") from exc
+        except errors.QueueUnavailable:
+            away.add(name)
+    return away
+
+
+def orders(keys: list[bytes]) -> list[list[bytes]]:
+    """Some orders in which keys may be moved: each kind of key goes early in one of them."""
+    shuffled = [random.Random(seed).sample(keys, len(keys)) for seed in range(2)]
+    records = sorted(keys, key=lambda key: b":msg:" not in key)
+    return [records, records[::-1], *shuffled]
+
+
+async def test_while_a_slot_moves_everything_works_or_says_away_and_nothing_is_lost(nodes: tuple[Node, Node]) -> None:
+    source, target = nodes
+    for round_ in range(4):
+        await source.redis.flushall()
+        move = Move(source, target)
+        async with source.cell() as cell:
+            books = await fill(cell)
+            keys = orders(await source.keys())[round_]
+            assert await ask_everything(cell, books, -1) == set()  # or the rest would show nothing
+            await source.redis.flushall()
+            books = await fill(cell)
+            await move.begin()
+            for turn, key in enumerate(keys):
+                await move.carry(key)
+                assert "enqueue" in await ask_everything(cell, books, turn)
+            await move.end()
+            assert await ask_everything(cell, books, 1000) == set(steps(cell, books, 0))  # it is somebody else's now
+        async with target.cell() as cell:
+            await agree(cell, books)
+            assert await ask_everything(cell, books, 2000) == set()
+            await agree(cell, books)
+            await goes_on(cell, books)
+        source, target = target, source
+
+
+async def test_a_new_message_is_queued_once_the_slot_has_moved(nodes: tuple[Node, Node]) -> None:
+    source, target = nodes
+    move = Move(source, target)
+    async with source.cell() as cell:
+        await cell.queue("k1")
+        await move.begin()
+        with pytest.raises(errors.QueueUnavailable, match="^Redis is away"):
+            await cell.enqueue(message("k2"))
+        await move.end()
+    async with target.cell() as cell:
+        [found] = await cell.enqueue(message("k2"))
+        assert found.word == "queued"
+        assert sorted(await cell.lane()) == ["k1", "k2"]
+
+
+async def test_what_the_server_refuses_says_nothing_about_the_data(own_server: OwnServer) -> None:
+    """A user without the right to read records must not take them for broken ones."""
+    server = own_server()
+    async with Redis.from_url(server.url, protocol=2) as redis:
+        await Cell(redis).queue("k1")
+        await redis.execute_command("ACL", "SETUSER", "limited", "on", ">secret", "~*", "&*", "+@all", "-hgetall")
+        limited = Redis.from_url(server.url.replace("//", "//limited:secret@"), protocol=2)
+        async with limited:
+            cell = Cell(limited)
+            with pytest.raises(errors.QueueUnavailable):
+                await cell.enqueue(message("k1"))
+            with pytest.raises(errors.QueueUnavailable):
+                await cell.producing.look("k1")
+        assert await Cell(redis).lane() == ["k1"]
