@@ -9,18 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from dispatcher.store.queue import Record
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from dispatcher import Dispatcher
-from dispatcher.worker.run import App, assembled
-from dispatcher.store.schema import Keys
-from dispatcher.store.pipeline import Line
-from dispatcher.store.record import Record
-from dispatcher.store.numbers import Published, Registry
+from dispatcher.observe.metrics import Metrics
 from dispatcher.settings import NumbersFile, Settings
 from dispatcher.simulator import Simulator
-from dispatcher.observe.metrics import Metrics
+from dispatcher.worker.run import App, assembled
+from tests.store.cell import publish
 
 OTP, SHOP = "106540352242922", "106540352242923"
 NAMES = {OTP: "otp", SHOP: "shop"}
@@ -155,8 +153,7 @@ async def cell(
         Redis.from_url(redis_url, protocol=2) as redis,
     ):
         numbers = NumbersFile.load(numbers_file).numbers.values()
-        registry = Registry(Line(redis), Keys(made.cell))
-        await registry.publish(Published(n.id, n.name, n.rate_per_s, n.waba_id or "") for n in numbers)
+        await publish(redis, made.cell, *numbers)
         opened = Cell(simulator, made, numbers_file, token_file, client, redis)
         try:
             yield opened

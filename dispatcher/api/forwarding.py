@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 from urllib.parse import urlsplit
@@ -15,9 +15,11 @@ from dispatcher import errors
 from dispatcher.api.bell import Sleeper
 from dispatcher.api.journal import Journal
 from dispatcher.api.turns import CAP_S, FIRST_S, Turns
-from dispatcher.store.webhooks import Forwards
-from dispatcher.store.spool import Entry, Spool
 from dispatcher.policy.backoff import full_jitter
+from dispatcher.store import webhooks
+from dispatcher.store.pipeline import Pipeline
+from dispatcher.store.schema import Cell
+from dispatcher.store.webhooks import Entry
 
 POST_DEADLINE_S: Final = 10.0
 AT_ONCE_MAX: Final = 32
@@ -27,7 +29,7 @@ _DRAW_MAX: Final = 8
 _LOOK_FOR_LEFT_S: Final = 1.0
 _HOUSEKEEPING_S: Final = 10.0
 _TRIES: Final = 4
-_DISOWN_EVERY_S: Final = 60.0
+_FORGET_EVERY_S: Final = 60.0
 _NOT_NOW: Final = frozenset({408, 429, 502, 503, 504})
 
 Outcome = Literal["delivered", "refused", "away"]
@@ -39,6 +41,21 @@ class Pace:
 
     kept_s: float
     left_s: float = LEFT_S
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What the processes of a cell share of one URL: the stream of webhooks for it, and who of them this is."""
+
+    pipeline: Pipeline
+    cell: Cell
+    url: str
+    process: str
+
+    @property
+    def stream(self) -> str:
+        """The stream's key."""
+        return webhooks.forward_key(self.cell, self.url)
 
 
 class Target:
@@ -96,8 +113,12 @@ class Target:
 class Forward:
     """Passes on what waits for one URL; several processes share the work."""
 
-    def __init__(self, spool: Spool, target: Target, journal: Journal, pace: Pace) -> None:
-        self._spool = spool
+    def __init__(self, share: Share, target: Target, journal: Journal, pace: Pace) -> None:
+        self._run = share.pipeline.run
+        self._follow = share.pipeline.follow
+        self._cell = share.cell
+        self._stream = share.stream
+        self._process = share.process
         self._target = target
         self._journal = journal
         self._pace = pace
@@ -111,7 +132,7 @@ class Forward:
         house = asyncio.create_task(self._keep_house())
         while not self.sleeper.is_stopped:
             try:
-                await self._spool.share()
+                await self._run(webhooks.create_group(self._cell, self._stream))
                 while not self.sleeper.is_stopped:
                     await self._feed()
             except errors.QueueUnavailable as exc:
@@ -124,7 +145,10 @@ class Forward:
 
     async def _feed(self) -> None:
         free = AT_ONCE_MAX - len(self._in_hand)
-        entries = await self._spool.draw(min(free, _DRAW_MAX), self._left()) if free else []
+        entries: list[Entry] = []
+        if free:
+            most = min(free, _DRAW_MAX)
+            entries = await self._run(webhooks.read(self._cell, self._stream, self._process, most, self._left()))
         for entry in entries:
             if entry.id not in self._in_hand:
                 self._in_hand[entry.id] = asyncio.create_task(self._deliver(entry))
@@ -165,7 +189,7 @@ class Forward:
         """Take it out, however long Redis is away; else it would be passed on twice."""
         while True:
             try:
-                await self._spool.finish([entry.id])
+                await self._run(webhooks.finish(self._cell, self._stream, [entry.id]))
             except errors.QueueUnavailable as exc:
                 self._journal.away(exc)
                 if self.sleeper.is_stopped:
@@ -178,9 +202,10 @@ class Forward:
         """Hold what is in hand, give up what is too old, and forget processes that are gone."""
         while True:
             try:
-                await self._spool.hold(list(self._in_hand))
-                self._target.gave_up(await self._spool.outdate(self._pace.kept_s))
-                await self._spool.dismiss()
+                if self._in_hand:
+                    await self._run(webhooks.hold(self._cell, self._stream, self._process, list(self._in_hand)))
+                self._target.gave_up(await self._follow(webhooks.drop_old(self._cell, self._stream, self._pace.kept_s)))
+                await self._run(webhooks.drop_consumers(self._cell, self._stream))
             except errors.QueueUnavailable as exc:
                 self._journal.away(exc)
             except Exception as exc:  # noqa: BLE001 - a task begins here
@@ -194,18 +219,18 @@ class Forward:
                 task.cancel()
         house.cancel()
         await asyncio.wait([house, *in_hand.values()])
-        with contextlib.suppress(errors.QueueUnavailable):  # it is taken over all the same, a minute later
-            await self._spool.give_back(list(in_hand))
+        if in_hand:
+            with contextlib.suppress(errors.QueueUnavailable):  # it is taken over all the same, a minute later
+                await self._run(webhooks.give_back(self._cell, self._stream, self._process, list(in_hand)))
 
 
 class Forwarding:
     """Everything that is passed on; URLs that nobody knows any more are forgotten with what waits for them."""
 
-    def __init__(self, forwards: Sequence[Forward], known: Forwards, journal: Journal, kept_s: float) -> None:
+    def __init__(self, forwards: Sequence[Forward], forget: Callable[[], Awaitable[int]], journal: Journal) -> None:
         self._forwards = forwards
-        self._known = known
+        self._forget = forget
         self._journal = journal
-        self._kept_s = kept_s
         self._sleeper = Sleeper()
 
     def wake(self) -> None:
@@ -224,17 +249,17 @@ class Forwarding:
         async with asyncio.TaskGroup() as group:
             for forward in self._forwards:
                 group.create_task(forward.run())
-            group.create_task(self._disown())
+            group.create_task(self._forget_others())
 
-    async def _disown(self) -> None:
+    async def _forget_others(self) -> None:
         while not self._sleeper.is_stopped:
             try:
-                await self._known.disown(self._kept_s)
+                await self._forget()
             except errors.QueueUnavailable as exc:
                 self._journal.away(exc)
             except Exception as exc:  # noqa: BLE001 - a task begins here
                 self._journal.failed("forward", exc)
-            await self._sleeper.pause(_DISOWN_EVERY_S)
+            await self._sleeper.pause(_FORGET_EVERY_S)
 
 
 def host_of(url: str) -> str:

@@ -6,10 +6,12 @@ from typing import Final
 
 from dispatcher import errors
 from dispatcher.api.bell import Sleeper
+from dispatcher.api.inbox import Inbox
 from dispatcher.api.journal import Journal
-from dispatcher.store.webhooks import Inbox
-from dispatcher.store.queue import Producing
 from dispatcher.message.priority import Priority
+from dispatcher.store.health import fullness
+from dispatcher.store.pipeline import Pipeline
+from dispatcher.store.queue import FULL_FOR
 
 BEAT_S: Final = 1.0
 SPACING_S: Final = 0.05
@@ -20,9 +22,9 @@ WELL_S: Final = 5.0
 class Heart:
     """One a process; `hosts` are those of the URLs that webhooks are passed on to, in the order of the inbox."""
 
-    def __init__(self, inbox: Inbox, producing: Producing, journal: Journal, hosts: Sequence[str] = ()) -> None:
+    def __init__(self, inbox: Inbox, pipeline: Pipeline, journal: Journal, hosts: Sequence[str] = ()) -> None:
         self._inbox = inbox
-        self._producing = producing
+        self._pipeline = pipeline
         self._journal = journal
         self._hosts = hosts
         self._sleeper = Sleeper()
@@ -64,4 +66,4 @@ class Heart:
         self._journal.waits(beat.webhooks, list(zip(self._hosts, beat.forwards, strict=True)))
         if self._hosts:
             # What is passed on may wait for a day; it must not take the room of messages.
-            self._inbox.has_room_to_forward = not await self._producing.is_full_for(Priority.BULK)
+            self._inbox.has_room_to_forward = await self._pipeline.run(fullness()) <= FULL_FOR[Priority.BULK]

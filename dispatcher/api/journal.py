@@ -3,7 +3,7 @@
 import re
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -11,12 +11,12 @@ import structlog
 from prometheus_client import Counter as Count
 
 from dispatcher import errors
-from dispatcher.observe import logs
 from dispatcher.api.metrics import ApiMetrics
-from dispatcher.store.webhooks import Waiting
-from dispatcher.store.receipts import Applied
 from dispatcher.message.priority import Priority
 from dispatcher.meta.updates import Receipt
+from dispatcher.observe import logs
+from dispatcher.store.receipts import Applied
+from dispatcher.store.webhooks import Waiting
 
 _STATUSES: Final = frozenset({"sent", "delivered", "read", "played", "failed"})
 _CATEGORIES: Final = frozenset(
@@ -146,13 +146,11 @@ class Journal:
             self._broken_at = time.monotonic()
             self._log.error(logs.TASK_FAILED, task=task, reason=exc.reason)
 
-    def round_trip(self, took_s: float) -> None:
-        """Redis answered a pipeline."""
+    def round_trip(self, took_s: float, scripts: Collection[str]) -> None:
+        """Redis answered a pipeline with these scripts in it."""
         self._metrics.redis_round_trip.observe(took_s)
-
-    def ran(self, script: str, took_s: float) -> None:
-        """Redis answered a pipeline with this script in it."""
-        self._scripts(script).observe(took_s)
+        for script in scripts:
+            self._scripts(script).observe(took_s)
 
     def warned(self, text: str) -> None:
         """Redis is not set up as it should be."""

@@ -16,29 +16,26 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from dispatcher import errors
-from dispatcher.observe import logs
-from dispatcher.observe.process import allow_sockets, end_on_signals, freeze, process_name
 from dispatcher.api import forwarding, webhook_worker
 from dispatcher.api.bodies import BODY_TIMEOUT_S, Bodies
-from dispatcher.api.webhook_endpoint import Credentials, Door
-from dispatcher.api.forwarding import Forward, Forwarding, Pace, Target, host_of
+from dispatcher.api.forwarding import Forward, Forwarding, Pace, Share, Target, host_of
 from dispatcher.api.heart import Heart
+from dispatcher.api.inbox import Inbox
 from dispatcher.api.journal import Journal
 from dispatcher.api.metrics import ApiMetrics
-from dispatcher.api.webhook_worker import Reception
 from dispatcher.api.server import HEAD_TIMEOUT_S, Server, address_of, listen
-from dispatcher.meta.transport import Engine
-from dispatcher.store.connection import connect
-from dispatcher.store.webhooks import Forwards, Inbox, forward_key
-from dispatcher.store.schema import Keys
-from dispatcher.store.pipeline import Line
-from dispatcher.store.queue import Producing
-from dispatcher.store.receipts import Receiving
-from dispatcher.store.spool import Spool
-from dispatcher.store.terms import Terms
-from dispatcher.settings import PREFIX, Settings
-from dispatcher.observe.metrics import serve_metrics
+from dispatcher.api.webhook_endpoint import Credentials, Door
+from dispatcher.api.webhook_worker import Reception
 from dispatcher.meta.optout import Words
+from dispatcher.meta.transport import Engine
+from dispatcher.observe import logs
+from dispatcher.observe.metrics import serve_metrics
+from dispatcher.observe.process import allow_sockets, end_on_signals, freeze, process_name
+from dispatcher.settings import PREFIX, Settings
+from dispatcher.store.connection import connect
+from dispatcher.store.pipeline import Pipeline
+from dispatcher.store.schema import Cell
+from dispatcher.store.webhooks import forget_forwards
 
 WEBHOOKS: Final = "/webhooks/whatsapp"
 HEALTH: Final = "/health"
@@ -127,48 +124,36 @@ async def assembled(means: Means) -> AsyncIterator[Api]:
     urls = _urls(settings)
     hosts = [host_of(url) for url in urls]
     journal = Journal(means.metrics, process, hosts)
-    keys = Keys(settings.cell)
-    terms = Terms(settings.events_kept_s, settings.uncertain_window_s, settings.uncertain_window_urgent_s)
+    cell = Cell.of(settings)
     redis = connect(settings.redis_url.get_secret_value(), timeout_s=settings.redis_timeout_s)
     # one each, so that an answer waits neither for a batch in work nor for what is passed on
-    lines = door_line, work_line, forward_line = [Line(redis, journal.round_trip, journal.ran) for _ in range(3)]
+    pipelines = door, work, forward = [Pipeline(redis, journal.round_trip) for _ in range(3)]
     engine = Engine()
 
-    worker = Reception(
-        Spool(work_line, keys("webhooks"), process),
-        Receiving(work_line, keys, terms),
-        means.words,
+    worker = Reception(work, cell, process, means.words, journal, left_s=means.times.left_s)
+    pace = Pace(settings.webhook_forward_kept_s, means.times.forward_left_s)
+    shares = [Share(forward, cell, url, process) for url in urls]
+    porter = Forwarding(
+        [Forward(share, Target(share.url, engine, journal), journal, pace) for share in shares],
+        lambda: forward.run(forget_forwards(cell, urls, pace.kept_s)),
         journal,
-        left_s=means.times.left_s,
     )
-    porter = _forwarding(means, forward_line, engine, journal, process)
-    inbox = Inbox(door_line, keys, process, urls)
-    heart = Heart(inbox, Producing(door_line, keys), journal, hosts)
+    inbox = Inbox(door, cell, process, urls)
+    heart = Heart(inbox, door, journal, hosts)
 
     def stored() -> None:
         worker.sleeper.wake()
         porter.wake()
 
-    door = Door(inbox, _credentials(settings), journal, Bodies(means.times.body_s), stored)
-    server = Server(application(door, heart), means.listener, means.times.head_s)
+    endpoint = Door(inbox, _credentials(settings), journal, Bodies(means.times.body_s), stored)
+    server = Server(application(endpoint, heart), means.listener, means.times.head_s)
     try:
         yield Api(server, heart, worker, porter, journal)
     finally:
-        for line in lines:
-            await line.idle()
+        for pipeline in pipelines:
+            await pipeline.idle()
         await engine.aclose()
         await redis.aclose()
-
-
-def _forwarding(means: Means, line: Line, engine: Engine, journal: Journal, process: str) -> Forwarding:
-    settings, keys = means.settings, Keys(means.settings.cell)
-    pace = Pace(settings.webhook_forward_kept_s, means.times.forward_left_s)
-    urls = _urls(settings)
-    forwards = [
-        Forward(Spool(line, forward_key(keys, url), process), Target(url, engine, journal), journal, pace)
-        for url in urls
-    ]
-    return Forwarding(forwards, Forwards(line, keys, urls), journal, pace.kept_s)
 
 
 def _urls(settings: Settings) -> list[str]:

@@ -2,19 +2,24 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from dispatcher import errors
 from dispatcher.api.bell import Sleeper
 from dispatcher.api.journal import Journal
-from dispatcher.store.receipts import Applied
-from dispatcher.store.spool import Entry, Spool
-from dispatcher.policy import failed
 from dispatcher.meta.optout import CATEGORY, Words, preference
-from dispatcher.meta.webhook import read
 from dispatcher.meta.updates import Inbound, Notice, Preference, Receipt, Unreadable, Update
+from dispatcher.meta.webhook import read
+from dispatcher.policy import failed
+from dispatcher.store import receipts as store
+from dispatcher.store import webhooks
+from dispatcher.store.pipeline import Pipeline
+from dispatcher.store.receipts import Applied
+from dispatcher.store.schema import Cell
+from dispatcher.store.scripts import Command
+from dispatcher.store.webhooks import Entry
 
 LEFT_S: Final = 10.0
 """What a process holds for longer than this without a word is taken over."""
@@ -26,25 +31,7 @@ _BYTES_A_DRAW: Final = 4_000_000
 UPDATES_A_CALL: Final = 200
 
 _T = TypeVar("_T")
-
-
-class Receives(Protocol):
-    """Where updates go; every method may be called twice with the same, and raises `errors.QueueUnavailable`."""
-
-    async def receive(self, receipts: Sequence[Receipt]) -> list[Applied]:
-        """Apply receipts; what each of them changed."""
-
-    async def inbound(self, messages: Sequence[Inbound]) -> object:
-        """Pass on what people wrote."""
-
-    async def prefer(self, preferences: Sequence[Preference]) -> object:
-        """Write down who wants no more of what, or wants it again."""
-
-    async def notice(self, notices: Sequence[Notice]) -> object:
-        """Pass on news."""
-
-    async def keep_aside(self, unreadable: Sequence[Unreadable]) -> object:
-        """Keep what could not be read for a person."""
+_R = TypeVar("_R")
 
 
 @dataclass(slots=True)
@@ -79,10 +66,12 @@ class Reception:
     """One a process; several share the work."""
 
     def __init__(
-        self, spool: Spool, receiving: Receives, words: Words, journal: Journal, *, left_s: float = LEFT_S
+        self, pipeline: Pipeline, cell: Cell, process: str, words: Words, journal: Journal, *, left_s: float = LEFT_S
     ) -> None:
-        self._spool = spool
-        self._receiving = receiving
+        self._pipeline = pipeline
+        self._cell = cell
+        self._stream = cell.key("webhooks")
+        self._process = process
         self._words = words
         self._journal = journal
         self._left_s = left_s
@@ -94,7 +83,7 @@ class Reception:
         """Work until stopped; what was begun is ended, unless Redis is away."""
         while not self.sleeper.is_stopped:
             try:
-                await self._spool.share()
+                await self._pipeline.run(webhooks.create_group(self._cell, self._stream))
                 while not self.sleeper.is_stopped:
                     await self._step()
             except errors.QueueUnavailable as exc:
@@ -106,7 +95,9 @@ class Reception:
                 await self.sleeper.pause(1.0)
 
     async def _step(self) -> None:
-        entries = await self._spool.draw(self._most, self._left())
+        entries = await self._pipeline.run(
+            webhooks.read(self._cell, self._stream, self._process, self._most, self._left())
+        )
         if not entries:
             await self.sleeper.rest()
             return
@@ -133,7 +124,8 @@ class Reception:
 
     async def _hold(self, entries: Sequence[Entry]) -> None:
         try:
-            await self._spool.hold([entry.id for entry in entries])
+            ids = [entry.id for entry in entries]
+            await self._pipeline.run(webhooks.hold(self._cell, self._stream, self._process, ids))
         except errors.QueueUnavailable as exc:
             self._journal.away(exc)
 
@@ -161,7 +153,7 @@ class Reception:
         except errors.QueueBroken as exc:
             # what is wrong is in Redis, not in the body: it stays where it is
             self._journal.broken("reception", exc)
-            await self._spool.hold([entry.id])
+            await self._hold([entry])
         except Exception as exc:  # noqa: BLE001 - a bug of ours, wherever it is
             _unless_away(exc)
             self._journal.failed("reception", exc)
@@ -170,8 +162,9 @@ class Reception:
 
     async def _keep_aside(self, entry: Entry, exc: Exception) -> None:
         body = entry.fields.get(b"body", b"").decode(errors="replace")
-        await self._receiving.keep_aside([Unreadable(f"internal error: {type(exc).__name__}", body, is_receipt=True)])
-        await self._spool.finish([entry.id])
+        update = Unreadable(f"internal error: {type(exc).__name__}", body, is_receipt=True)
+        await self._pipeline.run(store.keep_unreadable(self._cell, [update]))
+        await self._finish([entry])
         self._journal.kept_aside(exc, entry.deliveries)
         self._journal.took("unreadable", 1)
 
@@ -182,22 +175,25 @@ class Reception:
                 mail.sort_in(update, self._words)
             await asyncio.sleep(0)  # a large body takes ms to read, which no answer should wait for twice
         applied = await self._deliver(mail)
-        await self._spool.finish([entry.id for entry in entries])
+        await self._finish(entries)
         self._tell(mail, applied)
 
+    async def _finish(self, entries: Sequence[Entry]) -> None:
+        if entries:
+            await self._pipeline.run(webhooks.finish(self._cell, self._stream, [entry.id for entry in entries]))
+
     async def _deliver(self, mail: _Mail) -> list[Applied]:
-        applied: list[Applied] = []
-        for receipts in _parts(mail.receipts):
-            applied += await self._receiving.receive(receipts)
-        for messages in _parts(mail.inbound):
-            await self._receiving.inbound(messages)
-        for wishes in _parts(mail.preferences):
-            await self._receiving.prefer(wishes)
-        for notices in _parts(mail.notices):
-            await self._receiving.notice(notices)
-        for unreadable in _parts(mail.unreadable):
-            await self._receiving.keep_aside(unreadable)
-        return applied
+        applied = await self._bring(store.apply, mail.receipts)
+        await self._bring(store.inbound, mail.inbound)
+        await self._bring(store.prefer, mail.preferences)
+        await self._bring(store.notice, mail.notices)
+        await self._bring(store.keep_unreadable, mail.unreadable)
+        return [each for part in applied for each in part]
+
+    async def _bring(self, to: Callable[[Cell, Sequence[_T]], Command[_R]], updates: Sequence[_T]) -> list[_R]:
+        """Bring updates of one kind to the cell, part by part, so that others are served in between."""
+        parts = [updates[at : at + UPDATES_A_CALL] for at in range(0, len(updates), UPDATES_A_CALL)]
+        return [await self._pipeline.run(to(self._cell, part)) for part in parts]
 
     def _tell(self, mail: _Mail, applied: Sequence[Applied]) -> None:
         self._journal.back()
@@ -225,8 +221,3 @@ def _opted_out(receipt: Receipt) -> Preference:
         at_s=receipt.at_s,
         reason=receipt.error,
     )
-
-
-def _parts(updates: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    for start in range(0, len(updates), UPDATES_A_CALL):
-        yield updates[start : start + UPDATES_A_CALL]

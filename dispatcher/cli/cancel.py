@@ -21,7 +21,7 @@ def cancel(key: Annotated[str, typer.Argument(help="The key of the message.")], 
     from dispatcher.cli.session import ask
 
     async def work(session: "Session") -> tuple[str, str]:
-        return await session.producing.cancel(key)
+        return await session.dispatcher.cancel(key)
 
     word, state = ask(work)
     answer = {"key": key, "result": word, "state": state or None}

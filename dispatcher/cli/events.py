@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from dispatcher.cli.session import Session
     from dispatcher.message.event import Event, Incoming
+    from dispatcher.store.schema import Cell
     from dispatcher.store.streams import Entry, Talk
 
 
@@ -97,15 +98,15 @@ async def _write(session: "Session", wanted: _Wanted, *, as_json: bool) -> None:
     from contextlib import aclosing
 
     from dispatcher.message.event import read
+    from dispatcher.settings import Settings
     from dispatcher.store.connection import connect
     from dispatcher.store.streams import Talk
-    from dispatcher.settings import Settings
 
     settings = Settings.load()
     redis = connect(settings.redis_url.get_secret_value(), timeout_s=settings.redis_timeout_s, connections=1)
     talk = Talk(redis, settings.redis_timeout_s)
     try:
-        now = await session.overlook.now()
+        now = await session.now()
         async with aclosing(_entries(talk, session.cell, wanted, now)) as entries:
             async for entry in entries:
                 event = read(wanted.stream, entry.id, entry.fields or {})
@@ -115,14 +116,13 @@ async def _write(session: "Session", wanted: _Wanted, *, as_json: bool) -> None:
         await talk.close()
 
 
-async def _entries(talk: "Talk", cell: str, wanted: _Wanted, now: "datetime") -> "AsyncGenerator[Entry, None]":
+async def _entries(talk: "Talk", cell: "Cell", wanted: _Wanted, now: "datetime") -> "AsyncGenerator[Entry, None]":
     from contextlib import aclosing
 
     from dispatcher.store.consumer import Consumer
-    from dispatcher.store.schema import Keys
     from dispatcher.store.streams import OLDEST, before, follow, newest
 
-    key = Keys(cell)(wanted.stream)
+    key = cell.key(wanted.stream)
     if wanted.group:
         found = Consumer(talk, key, wanted.group).handed_out(waits=wanted.follows)
     else:

@@ -13,7 +13,6 @@ from dispatcher.cli.bar import Bar
 from dispatcher.cli.jsonlines import Line, read
 from dispatcher.cli.tally import Tally
 from dispatcher.client import Dispatcher
-from dispatcher.store.numbers import Registry
 from dispatcher.message.message import Message, fingerprint
 
 # One call is one script, during which nobody else is served; several hide the way to Redis behind our own work.
@@ -42,11 +41,10 @@ class _Entry:
 
 
 class Feed:
-    """Sends lines and counts them in `tally`; the numbers of lines that get their key here are found in `registry`."""
+    """Sends lines and counts them in `tally`."""
 
-    def __init__(self, dispatcher: Dispatcher, registry: Registry, terms: Terms, tally: Tally, bar: Bar) -> None:
+    def __init__(self, dispatcher: Dispatcher, terms: Terms, tally: Tally, bar: Bar) -> None:
         self._dispatcher = dispatcher
-        self._registry = registry
         self._terms = terms
         self._tally = tally
         self._bar = bar
@@ -98,7 +96,7 @@ class Feed:
             return message
         if self._terms.batch is None:
             raise errors.Refused("key", "is missing, and there is no --batch that gives one")
-        number = await self._registry.id_of(message.number)
+        number = await self._dispatcher.number_id(message.number)
         return message.model_copy(update={"number": number, "key": batch_key(self._terms.batch, number, message)})
 
     def _with_defaults(self, given: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dispatcher.cli.stop import By, For, Until, ended_at, put
 
 if TYPE_CHECKING:
     from dispatcher.cli.session import Session
-    from dispatcher.store.overview import Gate, NumberOverview
+    from dispatcher.store.cell import Gate, Standing
     from dispatcher.store.numbers import Registered
     from dispatcher.store.stops import Stop
 
@@ -47,11 +47,12 @@ def pause(
 ) -> None:
     """Let nothing out of a number; its messages wait. The same as a stop on number:ID."""
     from dispatcher.cli.session import ask, somebody
+    from dispatcher.store import numbers
     from dispatcher.store.stops import Stop
 
     async def work(session: "Session") -> "tuple[Registered, Stop]":
-        found = await session.registry.find(number)
-        now = await session.overlook.now()
+        found = await session.run(numbers.get(session.cell, await session.dispatcher.number_id(number)))
+        now = await session.now()
         stop = Stop(f"number:{found.id}", "hold", reason, by or somebody(), until=ended_at(until, for_s, now))
         return found, await put(session, stop)
 
@@ -66,17 +67,19 @@ def pause(
 def resume(number: Named, as_json: Json = False) -> None:
     """End the pause of a number."""
     from dispatcher.cli.session import ask
+    from dispatcher.store import stops
 
-    async def work(session: "Session") -> "tuple[bool, NumberOverview]":
-        found = await session.registry.find(number)
-        lifted = await session.stops.lift(f"number:{found.id}", [found.id])
-        return lifted, (await session.overlook.numbers([found]))[0]
+    async def work(session: "Session") -> "tuple[bool, Standing]":
+        number_id = await session.dispatcher.number_id(number)
+        lifted = await session.follow(stops.lift(session.cell, f"number:{number_id}", [number_id]))
+        return lifted, (await _standings(session, number_id))[0]
 
     lifted, found = ask(work)
-    name = found.name or found.id
-    answer = {"number": found.id, "resumed": lifted, "stops": found.stops}
-    if found.stops:
-        note(f"{name} is still held by {', '.join(found.stops)}: see `dispatcher stops list`")
+    name = found.number.name or found.number.id
+    held_by = [str(scope) for scope in found.stops]
+    answer = {"number": found.number.id, "resumed": lifted, "stops": held_by}
+    if held_by:
+        note(f"{name} is still held by {', '.join(held_by)}: see `dispatcher stops list`")
     if not lifted:
         fail(f"{name} was not paused: `dispatcher numbers show {name}` says how it stands", answer=answer)
     if as_json:
@@ -85,7 +88,7 @@ def resume(number: Named, as_json: Json = False) -> None:
         print(f"{name} resumed")
 
 
-def show_table(numbers: "Sequence[NumberOverview]", cell: str) -> None:
+def show_table(numbers: "Sequence[Standing]", cell: str) -> None:
     """Write the numbers for people; an empty registry says what to do."""
     if not numbers:
         note(
@@ -94,8 +97,8 @@ def show_table(numbers: "Sequence[NumberOverview]", cell: str) -> None:
         return
     columns = ("id", "name", "rate/s", "WABA", "urgent", "normal", "bulk", "gate", "stops", "workers", "served by")
     rows = [
-        (n.id, n.name, n.rate_per_s, n.waba_id, n.waiting.urgent, n.waiting.normal, n.waiting.bulk, _gate(n.gate),
-         n.stops, len(n.workers), n.served_by)
+        (n.number.id, n.number.name, n.rate_per_s, n.number.waba_id, *n.waiting, _gate(n.gate),
+         [str(scope) for scope in n.stops], len(n.able), n.owner)
         for n in numbers
     ]  # fmt: skip
     table("", columns, rows)
@@ -111,12 +114,25 @@ def _gate(gate: "Gate") -> str:
 def _show(named: str | None, *, as_json: bool) -> None:
     from dispatcher.cli.session import ask
 
-    async def work(session: "Session") -> "tuple[str, Sequence[NumberOverview]]":
-        registered = await session.registry.all() if named is None else [await session.registry.find(named)]
-        return session.cell, await session.overlook.numbers(registered)
+    async def work(session: "Session") -> "tuple[str, Sequence[Standing]]":
+        number_id = None if named is None else await session.dispatcher.number_id(named)
+        return session.cell.name, await _standings(session, number_id)
 
     cell, numbers = ask(work)
     if not as_json:
         show_table(numbers, cell)
     else:
         write_json(numbers if named is None else numbers[0])
+
+
+async def _standings(session: "Session", number_id: str | None) -> "Sequence[Standing]":
+    """Look at one number, or at all."""
+    from dispatcher.store import cell as cells
+    from dispatcher.store import numbers
+
+    if number_id is None:
+        known = await session.run(numbers.all_(session.cell))
+    else:
+        known = [await session.run(numbers.get(session.cell, number_id))]
+    around = await session.follow(cells.around(session.cell))
+    return await session.follow(cells.standings(session.cell, known, around))

@@ -46,7 +46,7 @@ def send_file(path: str, terms: Terms, refused: Path | None, *, as_json: bool) -
 async def _send(session: Session, source: Source, terms: Terms, tally: Tally) -> int:
     """Send all lines; returns the exit code where Redis made that impossible, else 0."""
     if "number" in terms.defaults:
-        await session.registry.id_of(terms.defaults["number"])
+        await session.dispatcher.number_id(terms.defaults["number"])
     async with contextlib.AsyncExitStack() as stack:
         bar = stack.enter_context(Bar(source.size))
         if terms.batch is None:
@@ -56,7 +56,7 @@ async def _send(session: Session, source: Source, terms: Terms, tally: Tally) ->
         tally.begin()
         found = await stack.enter_async_context(contextlib.aclosing(lines(source.descriptor)))
         try:
-            await Feed(session.dispatcher, session.registry, terms, tally, bar).run(found)
+            await Feed(session.dispatcher, terms, tally, bar).run(found)
         except errors.QueueUnavailable as exc:
             bar.end()
             said = trouble(exc, session.address)

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from dispatcher.message import priority
 from dispatcher.cli.durations import duration_s, moment
+from dispatcher.message import priority
 
 # What one message says.
 

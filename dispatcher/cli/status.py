@@ -9,8 +9,8 @@ from dispatcher.cli.output import Json, fail, note, sheet, table, write_json
 
 if TYPE_CHECKING:
     from dispatcher.cli.session import Session
-    from dispatcher.store.overview import Overview, RefusedJob, UnreadableUpdate
-    from dispatcher.store.record import Record
+    from dispatcher.store.cell import Overview, RefusedJob, UnreadableUpdate
+    from dispatcher.store.queue import Record
 
 
 def status(
@@ -39,7 +39,7 @@ def _show_message(key: str, *, as_json: bool) -> None:
     from dispatcher.message.message import mask
 
     async def work(session: "Session") -> "Record | None":
-        return await session.producing.look(key)
+        return await session.dispatcher.status(key)
 
     record = ask(work)
     if record is None:
@@ -71,9 +71,10 @@ def _show_message(key: str, *, as_json: bool) -> None:
 
 def _show_cell(*, as_json: bool) -> None:
     from dispatcher.cli.session import ask
+    from dispatcher.store import cell as cells
 
     async def work(session: "Session") -> "Overview":
-        return await session.overlook.cell()
+        return await session.follow(cells.overview(session.cell))
 
     cell = ask(work)
     if as_json:
@@ -83,15 +84,15 @@ def _show_cell(*, as_json: bool) -> None:
     sheet(
         [
             ("cell", cell.cell),
-            ("at", cell.at),
-            ("workers", ", ".join(cell.processes) or "none alive: start one with `dispatcher worker`"),
+            ("at", cell.around.at),
+            ("workers", ", ".join(cell.around.processes) or "none alive: start one with `dispatcher worker`"),
             ("sending", counts.sending),
             ("uncertain", counts.uncertain),
-            ("parked", counts.parked),
+            ("parked", sum(counts.parked.values())),
             ("dead", counts.dead),
             ("intake", f"{counts.intake} waiting, {counts.refused} refused"),
             ("webhooks", f"{counts.webhooks} not worked off, {counts.unreadable} unreadable"),
-            ("stops", cell.stops),
+            ("stops", [stop.scope for stop in cell.around.stops]),
         ]
     )
     number.show_table(cell.numbers, cell.cell)
@@ -99,9 +100,10 @@ def _show_cell(*, as_json: bool) -> None:
 
 def _show_refused(*, as_json: bool) -> None:
     from dispatcher.cli.session import ask
+    from dispatcher.store import cell as cells
 
     async def work(session: "Session") -> "list[RefusedJob]":
-        return await session.overlook.refused()
+        return await session.run(cells.refused(session.cell))
 
     jobs = ask(work)
     if as_json:
@@ -114,9 +116,10 @@ def _show_refused(*, as_json: bool) -> None:
 
 def _show_unreadable(*, as_json: bool) -> None:
     from dispatcher.cli.session import ask
+    from dispatcher.store import cell as cells
 
     async def work(session: "Session") -> "list[UnreadableUpdate]":
-        return await session.overlook.unreadable()
+        return await session.run(cells.unreadable(session.cell))
 
     updates = ask(work)
     if as_json:

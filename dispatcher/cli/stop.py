@@ -48,24 +48,29 @@ def ended_at(until: datetime | None, for_s: float | None, now: datetime) -> date
 
 async def put(session: "Session", stop: "Stop") -> "Stop":
     """Put a stop into force; returns it as it stands now."""
-    await session.stops.add(stop)
-    return next((standing for standing in await session.stops.all() if standing.scope == stop.scope), stop)
+    from dispatcher.store import stops
+
+    await session.run(stops.add(session.cell, stop))
+    return next(
+        (standing for standing in await session.run(stops.all_(session.cell)) if standing.scope == stop.scope), stop
+    )
 
 
 @app.command("list")
 def list_stops(as_json: Json = False) -> None:
     """List the stops, also those whose time has run out."""
     from dispatcher.cli.session import ask
+    from dispatcher.store import stops
 
     async def work(session: "Session") -> "tuple[list[Stop], datetime]":
-        return await session.stops.all(), await session.overlook.now()
+        return await session.run(stops.all_(session.cell)), await session.now()
 
-    stops, now = ask(work)
+    found, now = ask(work)
     if as_json:
-        write_json(stops)
-    elif stops:
+        write_json(found)
+    elif found:
         columns = ("scope", "action", "reason", "by", "since", "until")
-        table("", columns, [(s.scope, s.action, s.reason, s.by, s.since, _until(s.until, now)) for s in stops])
+        table("", columns, [(s.scope, s.action, s.reason, s.by, s.since, _until(s.until, now)) for s in found])
     else:
         note("no stops")
 
@@ -83,11 +88,12 @@ def add(
 ) -> None:
     """Put a stop into force, in place of one for the same scope."""
     from dispatcher.cli.session import ask, somebody
-    from dispatcher.store.stops import Stop, as_kept
+    from dispatcher.policy import scope as scopes
+    from dispatcher.store.stops import Stop
 
     async def work(session: "Session") -> "Stop":
-        now = await session.overlook.now()
-        meant = as_kept(await _with_id(session, scope))
+        now = await session.now()
+        meant = str(scopes.parse(await _with_id(session, scope)))
         action = "cancel" if cancel else "hold"
         return await put(session, Stop(meant, action, reason, by or somebody(), until=ended_at(until, for_s, now)))
 
@@ -103,12 +109,13 @@ def add(
 def lift(scope: Scope, as_json: Json = False) -> None:
     """Take a stop away; what it held goes on at once."""
     from dispatcher.cli.session import ask
-    from dispatcher.store.stops import as_kept
+    from dispatcher.policy import scope as scopes
+    from dispatcher.store import stops
 
     async def work(session: "Session") -> tuple[str, bool, list[str]]:
-        meant = as_kept(await _known(session, scope))
-        lifted = await session.stops.lift(meant, await _held_by(session, meant))
-        return meant, lifted, [] if lifted else [stop.scope for stop in await session.stops.all()]
+        meant = str(scopes.Scope.of(await _known(session, scope)))
+        lifted = await session.follow(stops.lift(session.cell, meant, await _held_by(session, meant)))
+        return meant, lifted, [] if lifted else [stop.scope for stop in await session.run(stops.all_(session.cell))]
 
     meant, lifted, others = ask(work)
     answer = {"scope": meant, "lifted": lifted}
@@ -132,7 +139,7 @@ async def _with_id(session: "Session", scope: str) -> str:
     if kind not in {"number", "lane"} or not named:
         return scope
     number, separator, lane = named.partition(":")
-    return f"{kind}:{await session.registry.id_of(number)}{separator}{lane}"
+    return f"{kind}:{await session.dispatcher.number_id(number)}{separator}{lane}"
 
 
 async def _known(session: "Session", scope: str) -> str:
@@ -145,12 +152,15 @@ async def _known(session: "Session", scope: str) -> str:
 
 async def _held_by(session: "Session", scope: str) -> list[str]:
     """Which numbers to wake once the stop is gone; what template and campaign stops parked is moved back by itself."""
-    kind, _, named = scope.partition(":")
-    if kind in {"number", "lane"}:
-        return [named.partition(":")[0]]
-    if kind in {"template", "campaign"}:
+    from dispatcher.policy.scope import Scope
+    from dispatcher.store import numbers
+
+    held = Scope.of(scope)
+    if held.kind in {"number", "lane"}:
+        return [held.name.partition(":")[0]]
+    if held.holds_messages:
         return []
-    return [number.id for number in await session.registry.all()]
+    return [number.id for number in await session.run(numbers.all_(session.cell))]
 
 
 def _until(until: datetime | None, now: datetime) -> str:

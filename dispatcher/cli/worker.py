@@ -36,8 +36,8 @@ def work(
 
 
 def _work(processes: int, child_of: int | None, *, as_json: bool) -> int:
-    from dispatcher.worker import parent
     from dispatcher.settings import NumbersFile, Settings
+    from dispatcher.worker import parent
 
     settings = Settings.load()
     if as_json:
@@ -53,8 +53,8 @@ def _work(processes: int, child_of: int | None, *, as_json: bool) -> int:
 @contextmanager
 def _explained(*, is_child: bool, as_json: bool) -> Iterator[None]:
     """Say what is wrong with the settings; with --json in the log, and by the first process as the answer."""
-    from dispatcher.worker import parent
     from dispatcher.cli.session import explained
+    from dispatcher.worker import parent
 
     if not as_json:
         with explained():

@@ -1,26 +1,24 @@
 """The composition root of the exporter: builds the process from settings, and serves until it is told to stop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Future
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import uvloop
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from dispatcher import errors
-from dispatcher.observe import logs
-from dispatcher.observe.process import end_on_signals, process_name
 from dispatcher.exporter.collector import CellCollector
 from dispatcher.exporter.journal import Journal
 from dispatcher.exporter.look import TIMEOUT_S, Look, Lookout
-from dispatcher.exporter.snapshots import Snapshots
-from dispatcher.store.connection import connect
-from dispatcher.store.schema import Keys
-from dispatcher.store.pipeline import Line
-from dispatcher.settings import PREFIX, Settings
+from dispatcher.observe import logs
 from dispatcher.observe.metrics import build_info, serve_metrics
+from dispatcher.observe.process import end_on_signals, process_name
+from dispatcher.settings import PREFIX, Settings
+from dispatcher.store.connection import connect_sync
+from dispatcher.store.pipeline import SyncPipeline
+from dispatcher.store.schema import Cell
 
 STOP_LIMIT_S: Final = 5.0
 _ADDRESS: Final = "0.0.0.0"  # noqa: S104 - for Prometheus
@@ -37,29 +35,16 @@ class ExporterMetrics:
         ProcessCollector(registry=registry)
 
 
-@asynccontextmanager
-async def assembled(
-    settings: Settings, journal: Journal, timeout_s: float = TIMEOUT_S
-) -> AsyncIterator[ExporterMetrics]:
-    """Put an exporter together, around the running loop; on leaving, its connections are closed."""
-    redis = connect(settings.redis_url.get_secret_value(), timeout_s=settings.redis_timeout_s, connections=_CONNECTIONS)
-    line = Line(redis)
-    lookout = Lookout(line, Keys(settings.cell), journal, timeout_s)
-    loop = asyncio.get_running_loop()
-
-    def begin() -> "Future[Look]":
-        look = lookout.look()
-        try:
-            return asyncio.run_coroutine_threadsafe(look, loop)
-        except RuntimeError:
-            look.close()
-            raise
-
+@contextmanager
+def assembled(settings: Settings, journal: Journal, timeout_s: float = TIMEOUT_S) -> Iterator[ExporterMetrics]:
+    """Put an exporter together; on leaving, its connections are closed."""
+    url = settings.redis_url.get_secret_value()
+    redis = connect_sync(url, timeout_s=settings.redis_timeout_s, connections=_CONNECTIONS)
     try:
-        yield ExporterMetrics(CollectorRegistry(), Snapshots(begin, timeout_s).latest)
+        lookout = Lookout(SyncPipeline(redis), Cell(settings.cell), journal, timeout_s)
+        yield ExporterMetrics(CollectorRegistry(), lookout.latest)
     finally:
-        await line.idle()
-        await redis.aclose()
+        redis.close()
 
 
 def serve(settings: Settings, on_listening: Callable[[str], None]) -> None:
@@ -79,7 +64,7 @@ def serve(settings: Settings, on_listening: Callable[[str], None]) -> None:
 async def _run(settings: Settings, on_listening: Callable[[str], None]) -> None:
     """Run until SIGTERM or SIGINT; a second signal, or a stop that takes too long, ends the process at once."""
     journal = Journal(process_name())
-    async with assembled(settings, journal) as metrics:
+    with assembled(settings, journal) as metrics:
         server = serve_metrics(metrics, settings.metrics_port, _ADDRESS)
         try:
             stopping = _handle_signals(journal)

@@ -8,7 +8,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from dispatcher.lab import books, verdict
-from dispatcher.lab.evidence import CAMPAIGN, CODE, LANES, LATE, LATENCY_S, LEASE_ENDED, RECEIPTS, TAKEN, Evidence, kind_of
+from dispatcher.lab.evidence import (
+    CAMPAIGN,
+    CODE,
+    LANES,
+    LATE,
+    LATENCY_S,
+    LEASE_ENDED,
+    RECEIPTS,
+    TAKEN,
+    Evidence,
+    kind_of,
+)
 
 THROTTLE: Final = "throttle"
 UNDISTURBED: Final = "urgent_undisturbed"

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from dispatcher.store.embedded import GUARD
 from dispatcher.errors import DispatcherError
 from dispatcher.settings import PREFIX
+from dispatcher.store.embedded import GUARD
 
 _POLL_S: Final = 0.005
 _QUOTED_LINES: Final = 5

@@ -73,7 +73,7 @@ async def _until_told(ledger: Ledger, watch: Watch) -> None:
     deadline = time.monotonic() + _RECEIPTS_LIMIT_S
     await ledger.webhooks_settled(_RECEIPTS_LIMIT_S)
     while time.monotonic() < deadline:
-        if not await watch.webhooks():
+        if not (await watch.counts()).webhooks:
             return
         await asyncio.sleep(LOOK_EVERY_S)
 

@@ -15,7 +15,13 @@ from dispatcher.lab.figures import KillFigures, NumberFigures, Totals, Waits
 from dispatcher.lab.options import Options
 from dispatcher.lab.promise import Promise
 from dispatcher.lab.resolution import Resolution, as_dict, resolution
-from dispatcher.lab.scene import HTTP_TIMEOUT_S, HTTP_TIMEOUT_URGENT_S, MESSAGE_LEASE_MARGIN_S, UNCERTAIN_WINDOW_S, UNCERTAIN_WINDOW_URGENT_S
+from dispatcher.lab.scene import (
+    HTTP_TIMEOUT_S,
+    HTTP_TIMEOUT_URGENT_S,
+    MESSAGE_LEASE_MARGIN_S,
+    UNCERTAIN_WINDOW_S,
+    UNCERTAIN_WINDOW_URGENT_S,
+)
 
 SHORTENED: Final = (
     f"To end soon, the workers run with shorter times than their defaults: POST deadline {HTTP_TIMEOUT_S:g} s (15), "

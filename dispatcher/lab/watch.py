@@ -1,18 +1,20 @@
 """Follows in Redis how the messages stand, by the cell's events, and who serves which number; changes nothing."""
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from dispatcher import errors
 from dispatcher.client import REDIS_TIMEOUT_S
 from dispatcher.lab.chronicle import UNCERTAIN, Chronicle
+from dispatcher.store import cell as cells
+from dispatcher.store import numbers, streams
+from dispatcher.store.cell import Counts, Sending
 from dispatcher.store.connection import connect
-from dispatcher.store.schema import Keys
-from dispatcher.store.pipeline import Line
+from dispatcher.store.health import server_time
+from dispatcher.store.pipeline import Pipeline
+from dispatcher.store.schema import US, Cell
 
 _EVENTS_A_CALL: Final = 1000
 _CLOSE_ENOUGH_S: Final = 0.0005
@@ -27,32 +29,24 @@ class Gate:
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Flight:
-    """A message that is `sending`: of which number, at which claim."""
-
-    number: str
-    claim: int
-
-
 class Watch:
     """How the messages stand, as of the last `look`."""
 
-    def __init__(self, line: Line, keys: Keys, numbers: Sequence[str]) -> None:
+    def __init__(self, pipeline: Pipeline, cell: Cell, numbers: Sequence[str]) -> None:
         self.gates: dict[str, Gate] = dict.fromkeys(numbers, Gate())
         self.chronicle = Chronicle()
-        self._line = line
-        self._keys = keys
-        self._last_event: bytes = b"0-0"
+        self._pipeline = pipeline
+        self._cell = cell
+        self._last_event = streams.OLDEST
         self._ahead_s = 0.0
 
     async def set_clock(self) -> None:
         """Find out how Redis's clock stands to ours: its time lies between our question and its answer."""
         for _ in range(_TRIES):
             before_s = time.monotonic()
-            seconds, micros = await self._line.command("TIME")
+            server_s = await self._pipeline.run(server_time()) / US
             after_s = time.monotonic()
-            self._ahead_s = int(seconds) + int(micros) / 1e6 - (before_s + after_s) / 2
+            self._ahead_s = server_s - (before_s + after_s) / 2
             if after_s - before_s < _CLOSE_ENOUGH_S:
                 break
 
@@ -60,22 +54,23 @@ class Watch:
         """Read the events since the last look, and the gates."""
         while await self._read_events() == _EVENTS_A_CALL:
             pass
-        gates = await asyncio.gather(*(self._gate(number) for number in self.gates))
-        self.gates = dict(zip(self.gates, gates, strict=True))
+        around = await self._pipeline.follow(cells.around(self._cell))
+        known = await self._pipeline.run_all([numbers.get(self._cell, number) for number in self.gates])
+        for standing in await self._pipeline.follow(cells.standings(self._cell, known, around)):
+            why = standing.gate_why or "closed"
+            self.gates[standing.number.id] = Gate(standing.owner, why if standing.streak > 0 else "")
 
     async def workers(self) -> int:
         """Return how many worker processes have said that they serve numbers."""
-        return int(await self._line.command("ZCARD", self._keys("processes")))
+        return len((await self._pipeline.follow(cells.around(self._cell))).processes)
 
-    async def webhooks(self) -> int:
-        """Return how many webhooks the door has stored that are not worked off yet."""
-        return int(await self._line.command("XLEN", self._keys("webhooks")))
+    async def counts(self) -> Counts:
+        """Return what is under way, and what waits outside the lanes."""
+        return await self._pipeline.follow(cells.counts(self._cell))
 
-    async def sending(self) -> dict[str, Flight]:
-        """Return every message that is under way."""
-        keys = [raw.decode() for raw in await self._line.command("ZRANGE", self._keys("sending"), 0, -1)]
-        flights = await asyncio.gather(*(self._flight(key) for key in keys))
-        return {key: flight for key, flight in zip(keys, flights, strict=True) if flight}
+    async def sending(self) -> dict[str, Sending]:
+        """Return every message that is under way, by key."""
+        return {each.key: each for each in await self._pipeline.follow(cells.sending(self._cell))}
 
     def is_settled(self, key: str) -> bool:
         """Whether nothing more will be posted of the message."""
@@ -107,49 +102,25 @@ class Watch:
             if of_state == state and number in {None, of_number} and kind in {None, of_kind}
         )
 
-    async def _flight(self, key: str) -> Flight | None:
-        try:
-            number, claim = await self._line.command("HMGET", f"{self._keys.prefix}msg:{key}", "number", "claim")
-        except errors.QueueBroken:
-            return None  # settled in this moment: its record is packed
-        return Flight(number.decode(), int(claim)) if number and claim else None
-
     async def _read_events(self) -> int:
-        command = ("XREAD", "COUNT", _EVENTS_A_CALL, "STREAMS", self._keys("events"), self._last_event.decode())
-        entries = _entries(await self._line.command(*command))
-        for entry, fields in entries:
-            self._last_event = entry
-            event = {name.decode(): value.decode() for name, value in fields.items()}
+        command = streams.after(self._cell, "events", self._last_event, _EVENTS_A_CALL)
+        entries = await self._pipeline.run(command)
+        for entry in entries:
+            self._last_event = entry.id
+            event = entry.fields or {}
             self.chronicle.note(event, int(event["at"]) / 1000 - self._ahead_s)
         return len(entries)
-
-    async def _gate(self, number: str) -> Gate:
-        owner, why, streak = await self._line.command("HMGET", self._keys.gate(number), "owner", "why", "streak")
-        is_closed = bool(streak) and int(float(streak)) > 0
-        return Gate((owner or b"").decode(), (why or b"closed").decode() if is_closed else "")
 
 
 @asynccontextmanager
 async def watching(redis_url: str, numbers: Sequence[str]) -> AsyncIterator[Watch]:
     """Connect a watch."""
     redis = connect(redis_url, timeout_s=REDIS_TIMEOUT_S)
-    line = Line(redis)
+    pipeline = Pipeline(redis)
     try:
-        watch = Watch(line, Keys(), numbers)
+        watch = Watch(pipeline, Cell(), numbers)
         await watch.set_clock()
         yield watch
     finally:
-        await line.idle()
+        await pipeline.idle()
         await redis.aclose()
-
-
-def _entries(reply: Any) -> list[tuple[bytes, Mapping[bytes, bytes]]]:
-    """Read what XREAD answers: a list of streams, a mapping of them in newer clients, or nothing."""
-    if not reply:
-        return []
-    ((_, rows),) = reply.items() if isinstance(reply, dict) else reply
-    return [(entry, fields if isinstance(fields, dict) else _paired(fields)) for entry, fields in rows]
-
-
-def _paired(flat: Sequence[bytes]) -> Mapping[bytes, bytes]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))

@@ -23,8 +23,8 @@ from pydantic import (
 from pydantic.functional_validators import ModelWrapValidatorHandler
 from pydantic_core import to_json
 
-from dispatcher.message import content as contents
 from dispatcher import errors
+from dispatcher.message import content as contents
 from dispatcher.message import fields, recipient, refusal
 from dispatcher.message.priority import DEAD_KEPT_S, LANE_DEFAULTS, Category, LaneDefaults, OnUncertain, Priority
 from dispatcher.message.recipient import mask

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from dispatcher.message import recipient
-from dispatcher.policy import words
 from dispatcher.meta.parsing import compact, parsed
 from dispatcher.meta.updates import Inbound, Notice, Preference, Receipt, Unreadable, Update
+from dispatcher.policy import words
 
 _OBJECT = "whatsapp_business_account"
 _ID_CHARACTERS_MAX = 512

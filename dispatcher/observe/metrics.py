@@ -66,15 +66,6 @@ class Metrics:
         self.in_flight_cap = gauge("dispatcher_in_flight_cap", "Most POSTs that may be under way")
         self.claims = counter("dispatcher_claims_total", "Claims made, empty ones too")
         self.claimed_messages = counter("dispatcher_claimed_messages_total", "Messages claimed", ("lane",))
-        self.settled = counter("dispatcher_settled_total", "Messages that became settled", ("state", "cause"))
-        self.uncertain = counter("dispatcher_uncertain_total", "Sends whose answer was lost", ("cause",))
-        self.resends = counter(
-            "dispatcher_resends_total", "Uncertain messages that went back to their lane", ("proof",)
-        )
-        self.duplicate_acceptances = counter(
-            "dispatcher_duplicate_acceptances_total", "Messages that Meta accepted a second time"
-        )
-        self.gate_closings = counter("dispatcher_gate_closings_total", "Times a number was blocked", ("why",))
 
     def _count_process(self, registry: CollectorRegistry) -> None:
         counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)

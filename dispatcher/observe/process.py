@@ -10,7 +10,12 @@ import resource
 import secrets
 import signal
 import socket
+import time
 from collections.abc import Callable
+from functools import partial
+
+clock = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+"""Seconds that go on while the machine sleeps, and never step."""
 
 _SOCKETS = 10_240  # the most that macOS grants
 

@@ -1,12 +1,14 @@
 """A number's gate, as a process that serves the number sees it: its bucket, and how many POSTs may be in flight.
 
-The rate stands in the gate, and what follows from it is worked out there (`bucket_of` in `lua/record.lua`); a claim
+The rate stands in the gate, and what follows from it is worked out there (`bucket_of` in `store/lua/shared/gate.lua`); a claim
 brings both.
 """
 
 import math
 from dataclasses import dataclass
 
+# The largest rate a number can have; it means that nothing is paced, and `most` alone bounds what is in flight.
+UNPACED_PER_S = 100_000
 
 # Answers that take up to two seconds still use the whole rate; a tenth of that is kept for each higher lane.
 BULK_S = 2.0

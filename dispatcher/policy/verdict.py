@@ -10,6 +10,7 @@ import re
 from typing import assert_never
 
 from dispatcher.policy import backoff, codes, words
+from dispatcher.policy.codes import Rule
 from dispatcher.policy.outcome import (
     Accepted,
     Answer,
@@ -27,7 +28,6 @@ from dispatcher.policy.outcome import (
     Verdict,
     Why,
 )
-from dispatcher.policy.codes import Rule
 
 # Message statuses of a 200 that mean "taken"; None where there is none, as on most sends (send-messages page).
 _TAKEN = (None, "accepted", "held_for_quality_assessment")

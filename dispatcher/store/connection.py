@@ -1,5 +1,8 @@
 """How this package connects to Redis; the one place that sets redis-py's options."""
 
+from typing import Any
+
+import redis
 import redis.asyncio as aioredis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -39,15 +42,29 @@ def connect(
     pool: aioredis.BlockingConnectionPool = aioredis.BlockingConnectionPool.from_url(
         url,
         max_connections=1 if doorkeeper else connections,
-        timeout=timeout_s,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
-        socket_keepalive=True,
-        protocol=2,
-        retry=None,
-        retry_on_error=[],
-        decode_responses=False,
-        health_check_interval=0,
         redis_connect_func=doorkeeper.greet if doorkeeper else None,
+        **_options(timeout_s),
     )
     return aioredis.Redis.from_pool(pool)
+
+
+def connect_sync(url: str, *, timeout_s: float, connections: int = CONNECTIONS) -> "redis.Redis":
+    """Return the same for callers that are not asynchronous; any number of threads may share it."""
+    pool: redis.BlockingConnectionPool = redis.BlockingConnectionPool.from_url(
+        url, max_connections=connections, **_options(timeout_s)
+    )
+    return redis.Redis.from_pool(pool)
+
+
+def _options(timeout_s: float) -> dict[str, Any]:
+    return {
+        "timeout": timeout_s,
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
+        "socket_keepalive": True,
+        "protocol": 2,
+        "retry": None,
+        "retry_on_error": [],
+        "decode_responses": False,
+        "health_check_interval": 0,
+    }

@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 
 from dispatcher import errors
-from dispatcher.store.pipeline import Argument
+from dispatcher.store.scripts import Argument
 from dispatcher.store.streams import ENTRIES_A_CALL, Calm, Entry, Lost, Talk, entries, of_one
 
 IDLE_S = 30.0

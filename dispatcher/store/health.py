@@ -1,10 +1,12 @@
-"""Whether a Redis keeps what it is given, and has room for it: asked by INFO, as managed ones block CONFIG."""
+"""The server behind a cell: its clock, and whether it keeps what it is given. Asked by INFO, as managed ones block CONFIG."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dispatcher import errors
-from dispatcher.store.pipeline import Line
+from dispatcher.store.schema import US
+from dispatcher.store.scripts import Command, Steps, plain
 
 OLDEST = (6, 2)
 
@@ -20,9 +22,25 @@ class Health:
     persistence_ok: bool
 
 
-async def health(line: Line) -> Health:
-    """Return how the server behind the line stands; raises `errors.QueueUnavailable`."""
-    found = _fields(await line.command("INFO", "memory")) | _fields(await line.command("INFO", "persistence"))
+def server_time() -> Command[int]:
+    """Return the time by Redis's clock, which is the one that decides, in µs."""
+    return plain("TIME", parse=lambda reply: int(reply[0]) * US + int(reply[1]))
+
+
+def fullness() -> Command[float]:
+    """Return which share of its memory limit the server uses; 0 where it has none."""
+
+    def parse(reply: object) -> float:
+        found = _fields(reply)
+        used, most = int(found.get("used_memory", "0")), int(found.get("maxmemory", "0"))
+        return used / most if most else 0.0
+
+    return plain("INFO", "memory", parse=parse)
+
+
+def health() -> Steps[Health]:
+    """Return how the server stands."""
+    found = yield from _sections("memory", "persistence")
     states = ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status")
     return Health(
         used_bytes=int(found.get("used_memory", "0")),
@@ -33,16 +51,13 @@ async def health(line: Line) -> Health:
     )
 
 
-async def check(line: Line) -> list[str]:
-    """Return warnings about the server behind the line.
+def check() -> Steps[list[str]]:
+    """Return warnings about the server.
 
     Raises:
         SettingsError: it is too old, or evicts what it was given.
-        QueueUnavailable: it did not answer.
     """
-    found: dict[str, str] = {}
-    for section in ("server", "memory", "persistence"):
-        found |= _fields(await line.command("INFO", section))
+    found = yield from _sections("server", "memory", "persistence")
     version = tuple(int(part) for part in re.findall(r"\d+", found.get("redis_version", "0"))[:2])
     if version < OLDEST:
         raise errors.SettingsError(
@@ -61,8 +76,13 @@ async def check(line: Line) -> list[str]:
     return warnings
 
 
+def _sections(*names: str) -> Steps[Mapping[str, str]]:
+    found: dict[str, str] = {}
+    for section in (yield [plain("INFO", name, parse=_fields) for name in names]):
+        found |= section
+    return found
+
+
 def _fields(info: object) -> dict[str, str]:
-    if isinstance(info, dict):
-        return {str(name): str(value) for name, value in info.items()}
     text = info.decode() if isinstance(info, bytes) else str(info)
     return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)

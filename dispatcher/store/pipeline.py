@@ -1,44 +1,82 @@
-"""One conversation with Redis: what is asked while a pipeline is under way goes out together in the next one.
+"""Carries commands out: asynchronously in pipelines that many callers share, or synchronously one after the other.
 
 Claims and settlements of all numbers so share their round trips, and a caller that gives up never breaks the
 connection under the others. Knows scripts and connections, not what they are for.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
+import redis
 import redis.asyncio as aioredis
 from redis import exceptions
 
 from dispatcher import errors
-from dispatcher.store.scripts import Script
+from dispatcher.store.scripts import Argument, Command, Script, Steps
 
-# Both are `str` or `bytes` on the way out; numbers are written by whoever knows their unit.
-Argument = str | bytes | int | float
+T = TypeVar("T")
 
-_CALLS_A_PIPELINE = 100
+_COMMANDS_A_ROUND_TRIP = 100
 # What a script or command says of data it cannot work on, and what passes by itself: Redis 6.2 reports both in a script
 # as an error of the script.
-_PASSING = (
-    "READONLY", "MISCONF", "LOADING", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "ASK ", "MOVED ",
-    "non local key", "cluster is down",
-)  # fmt: skip
-_BROKEN = ("WRONGTYPE", "user_script", "Error running script", "value is not", "wrong number of arguments")
+_PASSING = ("READONLY", "MISCONF", "LOADING", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "ASK ", "MOVED ")
+_BROKEN = (
+    "WRONGTYPE",
+    "user_script",
+    "Error running script",
+    "value is not",
+    "wrong number of arguments",
+    "no such key",
+    "NOGROUP",
+)
+
+
+def translate(exc: Exception) -> errors.QueueUnavailable:
+    """Say in our words what Redis or the way to it answered; a full server says so in two ways."""
+    text = str(exc)
+    if isinstance(exc, exceptions.OutOfMemoryError) or "OOM command not allowed" in text:
+        return errors.QueueFull("Redis is full: it takes nothing new until something is settled or maxmemory is raised")
+    is_passing = any(word in text for word in _PASSING)
+    if isinstance(exc, exceptions.ResponseError) and text.startswith(_BROKEN) and not is_passing:
+        return errors.QueueBroken(f"Redis refused: {text[:200]}")
+    return errors.QueueUnavailable(f"Redis is away: {type(exc).__name__}")
+
+
+def is_cancelled(exc: BaseException) -> bool:
+    """Whether the running task is to end; libraries raise CancelledError also where nobody has cancelled it."""
+    task = asyncio.current_task()
+    if isinstance(exc, asyncio.CancelledError):
+        return task is not None and task.cancelling() > 0
+    return isinstance(exc, KeyboardInterrupt | SystemExit)
+
+
+def _in_full(words: Sequence[Argument], script: Script) -> tuple[Argument, ...]:
+    """Call a script by its text, which also loads it; a flush in between does not matter then."""
+    return ("EVAL", script.text, *words[2:])
+
+
+def _answer(command: Command[T], reply: Any) -> T:
+    if not isinstance(reply, Exception):
+        return command.parse(reply)
+    exc = translate(reply)
+    if isinstance(exc, errors.QueueBroken) and command.default is not None:
+        return command.default
+    raise exc from reply
+
+
+def _is_unknown(reply: object) -> bool:
+    return isinstance(reply, exceptions.NoScriptError)
 
 
 @dataclass(slots=True)
-class _Call:
-    command: tuple[Argument, ...]
+class _Asked:
+    words: tuple[Argument, ...]
     script: Script | None
     reply: asyncio.Future[Any] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-
-    def in_full(self) -> "_Call":
-        """Return the call with the script's text, which also loads it; a flush in between does not matter then."""
-        text = self.script.text if self.script else ""
-        return _Call(("EVAL", text, *self.command[2:]), self.script, self.reply)
 
     def answer(self, reply: Any) -> None:
         if self.reply.done():
@@ -54,118 +92,153 @@ class _Call:
             self.reply.set_result(reply)
 
 
-def translate(exc: Exception) -> errors.QueueUnavailable:
-    """Say in our words what Redis or the way to it answered; a full server says so in two ways."""
-    text = str(exc)
-    if isinstance(exc, exceptions.OutOfMemoryError) or "OOM command not allowed" in text:
-        return errors.QueueFull("Redis is full: it takes nothing new until something is settled or maxmemory is raised")
-    if isinstance(exc, exceptions.ResponseError):
-        if any(word in text for word in _PASSING):
-            return errors.QueueUnavailable(f"Redis is away: {text[:200]}")
-        if text.startswith(_BROKEN):
-            return errors.QueueBroken(f"Redis refused: {text[:200]}")
-    return errors.QueueUnavailable(f"Redis is away: {type(exc).__name__}")
+class Pipeline:
+    """Carries out commands of one process in shared round trips, one at a time and in order.
 
-
-def is_cancelled(exc: BaseException) -> bool:
-    """Whether the running task is to end; libraries raise CancelledError also where nobody has cancelled it."""
-    task = asyncio.current_task()
-    if isinstance(exc, asyncio.CancelledError):
-        return task is not None and task.cancelling() > 0
-    return isinstance(exc, KeyboardInterrupt | SystemExit)
-
-
-class Line:
-    """Sends scripts and commands in shared pipelines, one at a time and in order.
-
-    Calls raise `errors.QueueUnavailable`: the command may have run; or `RuntimeError`: a bug. Once replies are handed
-    out, `on_round_trip` is told the pipeline's seconds, `on_script` the same for each script that was in it.
+    What is asked while a round trip is under way goes out together in the next. Everything raises
+    `errors.QueueUnavailable`: the command may have run; `RuntimeError` is a bug. `on_round_trip` is told the seconds of
+    each and the names of the scripts that were in it, once the replies are handed out.
     """
 
     def __init__(
-        self,
-        redis: "aioredis.Redis",
-        on_round_trip: Callable[[float], None] | None = None,
-        on_script: Callable[[str, float], None] | None = None,
+        self, redis: "aioredis.Redis", on_round_trip: Callable[[float, frozenset[str]], None] | None = None
     ) -> None:
         self._redis = redis
         self._encode = redis.get_encoder().encode  # type: ignore[no-untyped-call] # redis-py has no types there
-        self._waiting: list[_Call] = []
+        self._waiting: list[_Asked] = []
         self._talking: asyncio.Task[None] | None = None
         self._on_round_trip = on_round_trip
-        self._on_script = on_script
 
-    async def call(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
-        """Run a script; its reply, with bytes as they come."""
-        return await self._ask(_Call(("EVALSHA", script.sha, len(keys), *keys, *args), script))
+    async def run(self, command: Command[T]) -> T:
+        """Carry out one command."""
+        try:
+            return command.parse(await self._ask(command))
+        except errors.QueueBroken:
+            if command.default is None:
+                raise
+            return command.default
 
-    async def command(self, *command: Argument) -> Any:
-        """Run a plain command; its raw reply."""
-        return await self._ask(_Call(command, None))
+    async def run_all(self, commands: Sequence[Command[T]]) -> list[T]:
+        """Carry out commands at once, which share round trips."""
+        return list(await asyncio.gather(*(self.run(command) for command in commands)))
 
-    async def _ask(self, call: _Call) -> Any:
-        # here, so that what cannot be encoded is its caller's error alone
-        name, *arguments = call.command
-        call.command = (name, *map(self._encode, arguments))
-        self._waiting.append(call)
-        if self._talking is None or self._talking.done():
-            self._talking = asyncio.create_task(self._talk())
-        return await call.reply
+    async def follow(self, steps: Steps[T]) -> T:
+        """Carry out commands one after the other."""
+        try:
+            asked = next(steps)
+            while True:
+                try:
+                    answer: Any = await (self.run(asked) if isinstance(asked, Command) else self.run_all(asked))
+                except errors.QueueUnavailable as exc:
+                    asked = steps.throw(exc)
+                else:
+                    asked = steps.send(answer)
+        except StopIteration as stop:
+            found: T = stop.value
+            return found
 
     async def idle(self) -> None:
         """Wait until everything that was asked is answered."""
-        while self._talking is not None and not self._talking.done():
+        while self._talking is not None:
             await asyncio.wait([self._talking])
 
+    async def _ask(self, command: Command[Any]) -> Any:
+        # here, so that what cannot be encoded is its caller's error alone
+        asked = _Asked(tuple(map(self._encode, command.words)), command.script)
+        self._waiting.append(asked)
+        if self._talking is None:
+            self._talking = asyncio.create_task(self._talk())
+        return await asked.reply
+
     async def _talk(self) -> None:
-        calls: list[_Call] = []
+        asked: list[_Asked] = []
         try:
             while self._waiting:
-                calls, self._waiting = self._waiting[:_CALLS_A_PIPELINE], self._waiting[_CALLS_A_PIPELINE:]
-                await self._exchange(calls)
+                asked, self._waiting = self._waiting[:_COMMANDS_A_ROUND_TRIP], self._waiting[_COMMANDS_A_ROUND_TRIP:]
+                await self._exchange(asked)
                 await asyncio.sleep(0)  # who was answered may ask again, and goes with the next
         except asyncio.CancelledError:
             # the event loop ends, and with it all who wait
-            for call in (*calls, *self._waiting):
-                call.reply.cancel()
+            for each in (*asked, *self._waiting):
+                each.reply.cancel()
             self._waiting.clear()
             raise
         finally:
-            if self._waiting:  # a bug ended this task and is reported with it; who waits is answered by another
-                self._talking = asyncio.create_task(self._talk())
+            # a bug ends this task and is reported with it; who waits is answered by another
+            self._talking = asyncio.create_task(self._talk()) if self._waiting else None
 
-    async def _exchange(self, calls: list[_Call]) -> None:
+    async def _exchange(self, asked: list[_Asked]) -> None:
         started = time.monotonic()
         try:
-            answered = list(zip(calls, await self._replies(calls), strict=True))
+            answered = list(zip(asked, await self._replies(asked), strict=True))
         except BaseException as exc:
             if is_cancelled(exc):
                 raise
-            answered = [(call, exc) for call in calls]
+            answered = [(each, exc) for each in asked]
         took_s = time.monotonic() - started
-        for call, reply in answered:
-            call.answer(reply)
-        self._measure(calls, took_s)
+        for each, reply in answered:
+            each.answer(reply)
+        if self._on_round_trip:
+            self._on_round_trip(took_s, frozenset(each.script.name for each in asked if each.script))
 
-    async def _replies(self, calls: list[_Call]) -> list[Any]:
-        replies = await self._pipeline(calls)
-        unknown = [i for i, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)]
+    async def _replies(self, asked: list[_Asked]) -> list[Any]:
+        replies = await self._round_trip([each.words for each in asked])
+        unknown = [(i, script) for i, reply in enumerate(replies) if (script := asked[i].script) and _is_unknown(reply)]
         if unknown:
             # the server was restarted or its scripts flushed: nothing of these calls has run
-            again = await self._pipeline([calls[i].in_full() for i in unknown])
-            for i, reply in zip(unknown, again, strict=True):
+            again = await self._round_trip([_in_full(asked[i].words, script) for i, script in unknown])
+            for (i, _), reply in zip(unknown, again, strict=True):
                 replies[i] = reply
         return replies
 
-    def _measure(self, calls: list[_Call], took_s: float) -> None:
-        if self._on_round_trip:
-            self._on_round_trip(took_s)
-        if self._on_script:
-            for name in {call.script.name for call in calls if call.script}:
-                self._on_script(name, took_s)
-
-    async def _pipeline(self, calls: list[_Call]) -> list[Any]:
+    async def _round_trip(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
         async with self._redis.pipeline(transaction=False) as pipe:
-            for call in calls:
-                pipe.execute_command(*call.command)
+            for words in commands:
+                pipe.execute_command(*words)
             return list(await pipe.execute(raise_on_error=False))
+
+
+class SyncPipeline:
+    """Carries out commands in the caller's thread; for any number of threads, as each takes a connection of its own."""
+
+    def __init__(self, redis: "redis.Redis") -> None:
+        self._redis = redis
+
+    def run(self, command: Command[T]) -> T:
+        """Carry out one command; raises `errors.QueueUnavailable`: it may have run."""
+        return self.run_all([command])[0]
+
+    def run_all(self, commands: Sequence[Command[T]]) -> list[T]:
+        """Carry out commands in one round trip; raises the first error that one of them met, once all have run."""
+        try:
+            replies = self._round_trip([command.words for command in commands])
+            for i, reply in enumerate(replies):
+                script = commands[i].script
+                if script and _is_unknown(reply):
+                    [replies[i]] = self._round_trip([_in_full(commands[i].words, script)])
+        except (exceptions.RedisError, OSError) as exc:
+            raise translate(exc) from exc
+        return [_answer(command, reply) for command, reply in zip(commands, replies, strict=True)]
+
+    def follow(self, steps: Steps[T], *, until: float = math.inf) -> T:
+        """Carry out commands one after the other, and none after `until` (`time.monotonic`)."""
+        try:
+            asked = next(steps)
+            while True:
+                if time.monotonic() > until:
+                    raise errors.QueueUnavailable("Redis is away: no answer in time")
+                try:
+                    answer: Any = self.run(asked) if isinstance(asked, Command) else self.run_all(asked)
+                except errors.QueueUnavailable as exc:
+                    asked = steps.throw(exc)
+                else:
+                    asked = steps.send(answer)
+        except StopIteration as stop:
+            found: T = stop.value
+            return found
+
+    def _round_trip(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        with self._redis.pipeline(transaction=False) as pipe:
+            for words in commands:
+                pipe.execute_command(*words)  # type: ignore[no-untyped-call] # the same
+            return list(pipe.execute(raise_on_error=False))

@@ -1,24 +1,21 @@
-"""What a producer asks of Redis: enqueue, cancel and look, each one script and one typed method."""
+"""What producers ask of a cell: queue messages, cancel one, say how one stands."""
 
 import json
-import re
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 from dispatcher import errors
-from dispatcher.store.cache import Cache
-from dispatcher.store.schema import Keys
-from dispatcher.store.pipeline import Argument, Line
-from dispatcher.store.record import Record, record
-from dispatcher.store.scripts import script
-from dispatcher.store.work import PROCESS_ALIVE_S, US
-from dispatcher.store.terms import Terms
-from dispatcher.message.message import Message, Priority, body, fingerprint, label, template_label
+from dispatcher.message.message import Message, body, fingerprint, label, template_label
+from dispatcher.message.priority import DEAD_KEPT_S, Priority
+from dispatcher.store.health import server_time
+from dispatcher.store.schema import LANES, PROCESS_ALIVE_S, US, Cell
+from dispatcher.store.scripts import Argument, Command, Steps, call, plain
 
-# A server that fills up refuses campaigns first and one-time passwords last: share of maxmemory.
 FULL_FOR = {Priority.BULK: 0.75, Priority.NORMAL: 0.85}
-_MEMORY_FRESH_S = 1.0
-_BYTES = re.compile(rb"^(used_memory|maxmemory):(\d+)\r?$", re.MULTILINE)
+"""A server that fills up refuses campaigns first and one-time passwords last: share of maxmemory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,79 +26,73 @@ class Enqueued:
     state: str
 
 
-class Producing:
-    """The scripts of a producer; all raise `errors.QueueUnavailable`."""
+@dataclass(frozen=True, slots=True)
+class Record:
+    """How a message stands. While it waits, `cause` says for what; of a dead one, what it died of.
 
-    def __init__(self, line: Line, keys: Keys, terms: Terms | None = None) -> None:
-        self._line = line
-        self._keys = keys
-        self._terms = (terms or Terms()).as_json()
-        self._fullness = Cache(self._ask_fullness, lambda _: _MEMORY_FRESH_S, most=1)
+    `unproven` counts how often it was posted again without proof, `others` are the further ids of one accepted twice.
+    """
 
-    async def enqueue(self, messages: Sequence[Message]) -> list[Enqueued]:
-        """Put messages with keys and number ids into their lanes, all of them or, in a full server, none.
-
-        Raises:
-            QueueFull: the server has no room; nothing was queued.
-        """
-        args: list[Argument] = [self._keys.prefix, self._terms]
-        for message in messages:
-            args.extend(_arguments(message))
-        keys = (self._keys("due"), self._keys("expiry"))
-        reply = [word.decode() for word in await self._line.call(script("enqueue"), keys, args)]
-        return [Enqueued(word, state) for word, state in zip(reply[::2], reply[1::2], strict=True)]
-
-    async def is_full_for(self, priority: Priority) -> bool:
-        """Whether the server is too full for new messages of that lane, as of a second ago at most."""
-        limit = FULL_FOR.get(priority)
-        return limit is not None and await self._fullness.get("memory") > limit
-
-    async def _ask_fullness(self, section: str) -> float:
-        return _fullness(await self._line.command("INFO", section))
-
-    async def cancel(self, key: str) -> tuple[str, str]:
-        """Cancel a waiting message: `cancelled`, `marked`, `settled` or `unknown`, and the state it was in."""
-        args = (self._keys.prefix, key, self._terms)
-        word, state = await self._line.call(script("cancel"), (self._keys("sending"),), args)
-        return word.decode(), state.decode()
-
-    async def look(self, key: str) -> Record | None:
-        """Say how a message stands; None where the key is not known (any more)."""
-        keys = (self._keys("stops"), self._keys("numbers"), self._keys("processes"))
-        reply = await self._line.call(script("look"), keys, (self._keys.prefix, key, PROCESS_ALIVE_S * US))
-        return record(key, reply) if reply else None
+    key: str
+    state: str
+    cause: str
+    number: str
+    priority: str
+    recipient: str
+    attempts: int
+    wamid: str
+    error: str
+    enqueued_at: datetime | None
+    due_at: datetime | None
+    claimed_at: datetime | None
+    settled_at: datetime | None
+    expires_at: datetime | None
+    unproven: int = 0
+    others: str = ""
 
 
-def _arguments(message: Message) -> tuple[Argument, ...]:
-    if message.key is None:
-        raise ValueError("a message needs a key before it is queued")
-    extra = {name: getattr(message, name) for name in ("callback_data", "trace") if getattr(message, name)}
-    return (
-        message.key,
-        message.number,
-        label(message.to),
-        message.priority.lane,
-        message.category,
-        message.campaign or "",
-        template_label(message.content) or "",
-        fingerprint(message),
-        round(message.not_before.timestamp() * US) if message.not_before else "",
-        round(message.ttl_s * US) if message.ttl_s is not None else "",
-        round(message.expires_at.timestamp() * US) if message.expires_at else "",
-        message.on_uncertain,
-        body(message),
-        json.dumps(extra) if extra else "",
-        message.replaces or "",
-    )
+class _Entry(NamedTuple):
+    key: str
+    number: str
+    recipient: str
+    priority: int
+    category: str
+    campaign: str
+    template: str
+    fingerprint: str
+    not_before_us: Argument
+    ttl_us: Argument
+    expires_us: Argument
+    on_uncertain: str
+    body: Argument
+    extra: str
+    replaces: str
 
 
-def _fullness(info: object) -> float:
-    if isinstance(info, dict):
-        used, most = int(info["used_memory"]), int(info.get("maxmemory", 0))
-    else:
-        found = dict(_BYTES.findall(info if isinstance(info, bytes) else str(info).encode()))
-        used, most = int(found.get(b"used_memory", 0)), int(found.get(b"maxmemory", 0))
-    return used / most if most else 0.0
+def enqueue(cell: Cell, messages: Sequence[Message]) -> Command[list[Enqueued]]:
+    """Put messages with keys and number ids into their lanes, all of them or, in a full server, none.
+
+    Raises, when it is run, `errors.QueueFull` if the server has no room: nothing was queued then.
+    """
+    return call(cell, "queue/enqueue", _enqueued, entries=map(_entry, messages))
+
+
+def cancel(cell: Cell, key: str) -> Command[tuple[str, str]]:
+    """Cancel a waiting message: `cancelled`, `marked`, `settled` or `unknown`, and the state it was in."""
+    return call(cell, "queue/cancel", lambda reply: (reply[0].decode(), reply[1].decode()), args={"key": key})
+
+
+def look(cell: Cell, key: str) -> Command[Record | None]:
+    """Say how a message stands; None where the key is not known (any more)."""
+    args: dict[str, Argument] = {"key": key, "alive_us": PROCESS_ALIVE_S * US}
+    return call(cell, "queue/look", lambda reply: _record(key, reply) if reply else None, args=args)
+
+
+def forget_dead(cell: Cell) -> Steps[int]:
+    """Drop dead messages from their list whose record has expired; how many."""
+    horizon_us = (yield server_time()) - DEAD_KEPT_S * US
+    dropped: int = yield plain("ZREMRANGEBYSCORE", cell.key("dead"), "-inf", horizon_us, parse=int)
+    return dropped
 
 
 def refusal(found: Enqueued, key: str) -> errors.Refused | None:
@@ -109,3 +100,101 @@ def refusal(found: Enqueued, key: str) -> errors.Refused | None:
     if found.word != "conflict":
         return None
     return errors.KeyConflict("key", f"{key} is known with another recipient or other content ({found.state})", key)
+
+
+def _entry(message: Message) -> _Entry:
+    if message.key is None:
+        raise ValueError("a message needs a key before it is queued")
+    extra = {name: getattr(message, name) for name in ("callback_data", "trace") if getattr(message, name)}
+    return _Entry(
+        key=message.key,
+        number=message.number,
+        recipient=label(message.to),
+        priority=message.priority.lane,
+        category=message.category,
+        campaign=message.campaign or "",
+        template=template_label(message.content) or "",
+        fingerprint=fingerprint(message),
+        not_before_us=round(message.not_before.timestamp() * US) if message.not_before else "",
+        ttl_us=round(message.ttl_s * US) if message.ttl_s is not None else "",
+        expires_us=round(message.expires_at.timestamp() * US) if message.expires_at else "",
+        on_uncertain=message.on_uncertain,
+        body=body(message),
+        extra=json.dumps(extra) if extra else "",
+        replaces=message.replaces or "",
+    )
+
+
+def _enqueued(reply: Sequence[Sequence[bytes]]) -> list[Enqueued]:
+    return [Enqueued(word.decode(), state.decode()) for word, state in reply]
+
+
+def _record(key: str, reply: bytes) -> Record:
+    found = json.loads(reply.decode(errors="replace"))
+    fields: dict[str, str] = found["record"]
+    waiting = found.get("waiting")
+    cause = _waiting_for(waiting, fields, int(found["now"])) if waiting else fields.get("cause", "")
+    state = fields.get("state", "dead")
+    if cause == "expired":
+        state, cause = cause, ""  # from the second on; the books follow
+    priority = fields.get("priority", "")
+    return Record(
+        key=key,
+        state=state,
+        cause=cause,
+        number=fields.get("number", ""),
+        priority=LANES[int(priority)] if priority in {"0", "1", "2"} else "",
+        recipient=fields.get("to", ""),
+        attempts=round(_number(fields.get("attempts")) or 0),
+        wamid=fields.get("wamid", ""),
+        error=fields.get("error", ""),
+        enqueued_at=moment(fields.get("enqueued")),
+        due_at=moment(waiting["place"] if waiting else fields.get("due")),
+        claimed_at=moment(fields.get("claimed")),
+        settled_at=moment(fields.get("settled")),
+        expires_at=moment(fields.get("expires")),
+        unproven=round(_number(fields.get("unproven")) or 0),
+        others=fields.get("others", ""),
+    )
+
+
+def _waiting_for(waiting: dict[str, Any], fields: dict[str, str], now_us: int) -> str:
+    """Name what a queued message waits for; what a person must do something about comes first."""
+    place_us = float(waiting["place"])
+    if float(fields["expires"]) <= now_us:
+        return "expired"
+    if waiting["stopped"]:
+        return f"stopped:{waiting['stopped']}"
+    if place_us > now_us:
+        return "pair" if fields.get("error", "").startswith("131056") else "not_before"
+    if not waiting["served"]:
+        return "no_worker"
+    if float(waiting["till"]) > now_us:
+        return "blocked"
+    return "rate"
+
+
+def moment(us: object) -> datetime | None:
+    """Read a time in µs; None where there is none, or nonsense."""
+    number = _number(us)
+    try:
+        return datetime.fromtimestamp(number / US, UTC) if number else None
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def read_object(row: bytes) -> dict[str, Any]:
+    """Read a JSON object; empty where it cannot be read."""
+    try:
+        found = json.loads(row)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _number(given: object) -> float | None:
+    try:
+        number = float(str(given))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

@@ -1,21 +1,17 @@
-"""What webhooks bring to Redis: receipts, inbound messages, wishes, news, each kind one script. All may run twice."""
+"""What webhooks bring to a cell: receipts, inbound messages, preferences, news. All of it may be brought twice."""
 
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from dispatcher.store.schema import Keys
-from dispatcher.store.pipeline import Argument, Line
-from dispatcher.store.scripts import script
-from dispatcher.store.work import US
-from dispatcher.store.terms import Terms
-from dispatcher.policy import failed
 from dispatcher.meta.updates import Inbound, Notice, Preference, Receipt, Unreadable
+from dispatcher.policy import failed
+from dispatcher.store.schema import US, Cell
+from dispatcher.store.scripts import Argument, Command, call
 
-ASIDE_MOST = 1000
-_ASIDE_BYTES = 20_000
-_DEFAULT_KEPT_S = 86_400
+UNREADABLE_MOST = 1000
+_UNREADABLE_BYTES = 20_000
 
 
 class Applied(NamedTuple):
@@ -29,66 +25,102 @@ class Applied(NamedTuple):
     delivered_after_s: float | None = None
 
 
-class Receiving:
-    """The scripts of a process that works off webhooks; all raise `errors.QueueUnavailable`."""
-
-    def __init__(self, line: Line, keys: Keys, terms: Terms | None = None) -> None:
-        terms = terms or Terms()
-        self._line = line
-        self._keys = keys
-        self._terms = terms.as_json()
-        self._kept_ms = round((terms.events_kept_s or _DEFAULT_KEPT_S) * 1000)
-
-    async def receive(self, receipts: Sequence[Receipt]) -> list[Applied]:
-        """Apply receipts; what each of them changed."""
-        args: list[Argument] = [self._keys.prefix, self._terms]
-        for receipt in receipts:
-            args.extend(_arguments(receipt))
-        reply = await self._line.call(script("receipt"), (self._keys("sending"),), args)
-        return [_applied(*found) for found in zip(reply[::3], reply[1::3], reply[2::3], strict=True)]
-
-    async def inbound(self, messages: Sequence[Inbound]) -> int:
-        """Pass on what people wrote, and debit their numbers' gates; how many were new."""
-        args: list[Argument] = [self._keys.prefix, self._kept_ms]
-        for message in messages:
-            args += [
-                message.number, message.waba, message.wamid, message.sender, message.kind, message.text, message.raw,
-            ]  # fmt: skip
-        return int(await self._line.call(script("inbound"), (self._keys("inbound"),), args))
-
-    async def prefer(self, preferences: Sequence[Preference]) -> int:
-        """Write down who wants no more of what, or wants it again; how many changed anything."""
-        args: list[Argument] = [self._keys.prefix]
-        for wish in preferences:
-            args += [
-                wish.number, wish.waba, wish.category, wish.recipient, "stop" if wish.stops else "start", wish.at_s,
-                wish.reason,
-            ]  # fmt: skip
-        return int(await self._line.call(script("prefer"), (self._keys("numbers"),), args))
-
-    async def notice(self, notices: Sequence[Notice]) -> int:
-        """Pass on news of templates, qualities and accounts; how many were new."""
-        args: list[Argument] = [self._keys.prefix, self._kept_ms]
-        for notice in notices:
-            args += [notice.field, notice.waba, notice.at_s, notice.raw]
-        return int(await self._line.call(script("notice"), (self._keys("updates"),), args))
-
-    async def keep_aside(self, unreadable: Sequence[Unreadable]) -> int:
-        """Keep what could not be read for a person; how many there are."""
-        at = datetime.now(UTC).isoformat(timespec="seconds")
-        rows = [json.dumps({"at": at, "reason": u.reason, "raw": u.raw[:_ASIDE_BYTES]}) for u in unreadable]
-        gap = "1" if any(u.is_receipt for u in unreadable) else "0"
-        keys = (self._keys("unreadable"), self._keys("door"))
-        return int(await self._line.call(script("aside"), keys, (ASIDE_MOST, gap, *rows)))
+class _Receipt(NamedTuple):
+    key: str
+    claim: int
+    wamid: str
+    status: str
+    number: str
+    waba: str
+    recipient: str
+    error: str
+    after: Argument
+    pricing: str
 
 
-def _applied(word: bytes, lane: bytes, after_us: bytes) -> Applied:
-    return Applied(word.decode(), int(lane), int(after_us) / US) if after_us else Applied(word.decode())
+class _Inbound(NamedTuple):
+    number: str
+    waba: str
+    wamid: str
+    sender: str
+    kind: str
+    text: str
+    raw: str
 
 
-def _arguments(receipt: Receipt) -> tuple[Argument, ...]:
+class _Preference(NamedTuple):
+    number: str
+    waba: str
+    category: str
+    recipient: str
+    wish: str
+    at_s: int
+    reason: str
+
+
+class _Notice(NamedTuple):
+    field: str
+    waba: str
+    at_s: int
+    raw: str
+
+
+class _Row(NamedTuple):
+    row: str
+
+
+def apply(cell: Cell, receipts: Sequence[Receipt]) -> Command[list[Applied]]:
+    """Apply receipts; what each of them changed."""
+    return call(cell, "receipts/receipt", _applied, entries=map(_receipt, receipts))
+
+
+def inbound(cell: Cell, messages: Sequence[Inbound]) -> Command[int]:
+    """Pass on what people wrote, and debit their numbers' gates; how many were new."""
+    entries = (_Inbound(m.number, m.waba, m.wamid, m.sender, m.kind, m.text, m.raw) for m in messages)
+    return call(cell, "receipts/inbound", int, entries=entries)
+
+
+def prefer(cell: Cell, preferences: Sequence[Preference]) -> Command[int]:
+    """Write down who wants no more of what, or wants it again; how many changed anything."""
+    entries = (
+        _Preference(p.number, p.waba, p.category, p.recipient, "stop" if p.stops else "start", p.at_s, p.reason)
+        for p in preferences
+    )
+    return call(cell, "receipts/prefer", int, entries=entries)
+
+
+def notice(cell: Cell, notices: Sequence[Notice]) -> Command[int]:
+    """Pass on news of templates, qualities and accounts; how many were new."""
+    return call(cell, "receipts/notice", int, entries=(_Notice(n.field, n.waba, n.at_s, n.raw) for n in notices))
+
+
+def keep_unreadable(cell: Cell, unreadable: Sequence[Unreadable]) -> Command[int]:
+    """Keep what could not be read for a person; how many there are."""
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    rows = [json.dumps({"at": at, "reason": u.reason, "raw": u.raw[:_UNREADABLE_BYTES]}) for u in unreadable]
+    gap = "1" if any(u.is_receipt for u in unreadable) else "0"
+    args: dict[str, Argument] = {"most": UNREADABLE_MOST, "gap": gap}
+    return call(cell, "receipts/keep_unreadable", int, args=args, entries=map(_Row, rows))
+
+
+def _receipt(receipt: Receipt) -> _Receipt:
     after_s = failed.retry_after_s(receipt.code) if receipt.status == "failed" else None
-    return (
-        receipt.key, receipt.claim, receipt.wamid, receipt.status, receipt.number, receipt.waba, receipt.recipient,
-        receipt.error, "" if after_s is None else round(after_s * US), receipt.pricing,
-    )  # fmt: skip
+    return _Receipt(
+        key=receipt.key,
+        claim=receipt.claim,
+        wamid=receipt.wamid,
+        status=receipt.status,
+        number=receipt.number,
+        waba=receipt.waba,
+        recipient=receipt.recipient,
+        error=receipt.error,
+        after="" if after_s is None else round(after_s * US),
+        pricing=receipt.pricing,
+    )
+
+
+def _applied(reply: list[Any]) -> list[Applied]:
+    return [
+        Applied(word.decode(), int(lane), int(after_us) / US) if after_us else Applied(word.decode())
+        for word, lane, after_us in reply
+    ]

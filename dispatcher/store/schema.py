@@ -1,9 +1,9 @@
-"""The names of everything that a cell keeps in Redis.
+"""A cell: the names of everything it keeps in Redis, and what its scripts must know. Touches no Redis.
 
 | key under `dispatch:{cell}:` | type | holds |
 | --- | --- | --- |
 | `lane:<number>:<priority 0-2>` | zset | key -> when it is due, µs |
-| `msg:<key>` | hash, packed string once settled | the record of a message, see `lua/record.lua` |
+| `msg:<key>` | hash, packed string once settled | the record of a message, see `lua/shared/record.lua` |
 | `body:<key>` | string | the JSON object to POST without its last brace |
 | `extra:<key>` | string | JSON: the producer's callback_data and trace, where given |
 | `sending`, `uncertain`, `expiry`, `dead` | zset | key -> end of lease, when to decide, end of its time, when it died |
@@ -12,6 +12,7 @@
 | `batch:<number>:<owner>` | string | sequence and keys of the owner's last claim that brought any, for a minute |
 | `due` | zset | number -> when it needs serving, or the end of its lease |
 | `stops` | hash | scope -> JSON: action, reason, by, since, until |
+| `counts` | hash | what happened, `name|label|…` -> how often; see `lua/shared/count.lua` |
 | `campaign:<name>` | hash | `queued`: messages it ever had; and how many are settled, by state |
 | `campaigns` | zset | campaign -> its last activity, µs, give or take 15 messages |
 | `numbers`, `names` | hash | number -> JSON: name, waba; name -> number, or several that share it |
@@ -33,46 +34,69 @@
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Self
 
-PRIORITIES = 3
+from dispatcher.message.priority import Priority
+
+if TYPE_CHECKING:
+    from dispatcher.settings import Settings
+
+US: Final = 1_000_000
+"""Redis's clock counts µs."""
+PROCESS_ALIVE_S: Final = 10
+"""A process that has said nothing for so long is gone; it speaks once a second."""
+LANES: Final = tuple(priority.value for priority in Priority)
+"""Urgent first, as claims serve them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
-    """The keys of one cell; one hash tag, so that a script may touch any of them."""
+class Cell:
+    """One cell, as every process of it must see it: its name, leases and windows by lane (urgent first), in seconds.
 
-    cell: str = "main"
+    A producer does not know how long the cell keeps its events: with None it drops none.
+    """
+
+    name: str = "main"
+    events_kept_s: float | None = None
+    uncertain_window_s: tuple[float, float, float] = (10, 60, 60)
+    number_lease_s: float = 4
+    message_lease_s: tuple[float, float, float] = (13, 22, 22)
+
+    @classmethod
+    def of(cls, settings: "Settings") -> Self:
+        """Return the cell that a process works in, by its settings."""
+        urgent, normal, bulk = (settings.message_lease_s(priority) for priority in Priority)
+        window_s = settings.uncertain_window_s
+        return cls(
+            settings.cell,
+            settings.events_kept_s,
+            (settings.uncertain_window_urgent_s, window_s, window_s),
+            settings.number_lease_s,
+            (urgent, normal, bulk),
+        )
 
     @property
     def prefix(self) -> str:
-        """What all keys of the cell begin with."""
-        return f"dispatch:{{{self.cell}}}:"
+        """What all keys of the cell begin with; one hash tag, so that a script may touch any of them."""
+        return f"dispatch:{{{self.name}}}:"
 
-    def __call__(self, name: str) -> str:
-        """Name a key that stands for the whole cell, such as `due` or `events`."""
-        return self.prefix + name
-
-    def lane(self, number: str, priority: int) -> str:
-        """Name a lane; 0 is urgent."""
-        return f"{self.prefix}lane:{number}:{priority}"
+    def key(self, name: str) -> str:
+        """Name a key of the whole cell, such as `due` or `events`."""
+        return f"dispatch:{{{self.name}}}:{name}"
 
     def lanes(self, number: str) -> list[str]:
         """Name all lanes of a number, urgent first."""
-        return [self.lane(number, priority) for priority in range(PRIORITIES)]
+        return [self.key(f"lane:{number}:{lane}") for lane in range(len(LANES))]
 
     def gate(self, number: str) -> str:
         """Name a number's gate."""
-        return f"{self.prefix}gate:{number}"
-
-    def batch(self, number: str, owner: str) -> str:
-        """Name what an owner's last claim brought."""
-        return f"{self.prefix}batch:{number}:{owner}"
+        return self.key(f"gate:{number}")
 
     def serves(self, process: str) -> str:
         """Name what says which numbers a process can serve."""
-        return f"{self.prefix}serves:{process}"
+        return self.key(f"serves:{process}")
 
     @property
     def intake(self) -> str:
         """The arq queue that any arq producer may put `send` jobs on."""
-        return "dispatcher:send" if self.cell == "main" else f"dispatcher:{self.cell}:send"
+        return "dispatcher:send" if self.name == "main" else f"dispatcher:{self.name}:send"

@@ -9,7 +9,10 @@ import redis.asyncio as aioredis
 from redis import exceptions
 
 from dispatcher import errors
-from dispatcher.store.pipeline import Argument, translate
+from dispatcher.store.health import server_time
+from dispatcher.store.pipeline import translate
+from dispatcher.store.schema import Cell
+from dispatcher.store.scripts import Argument, Command, Steps, plain
 
 Name = Literal["events", "inbound", "updates"]
 STREAMS: Final[tuple[Name, ...]] = ("events", "inbound", "updates")
@@ -18,6 +21,9 @@ ENTRIES_A_CALL: Final = 100
 OLDEST: Final = "0-0"
 """To read on from there means to read all."""
 
+COUNTED_MAX: Final = 1000
+"""How many undelivered entries of a group are counted where Redis does not know their number (before Redis 7)."""
+_GROUPS_MAX: Final = 100
 _BLOCK_MS = 1000
 _RETRY_S = 0.5
 
@@ -28,6 +34,19 @@ class Entry:
 
     id: str
     fields: dict[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How far a group is behind: `waiting` entries are not acknowledged, the oldest since `oldest_s` seconds.
+
+    Before Redis 7, of those that nobody has read yet at most `COUNTED_MAX` are counted.
+    """
+
+    stream: str
+    group: str
+    waiting: int
+    oldest_s: float
 
 
 class Lost(Exception):  # noqa: N818 - says what happened
@@ -138,3 +157,45 @@ def _entry(row: Any) -> Entry:
     entry_id, flat = row
     texts = [part.decode(errors="replace") for part in flat or ()]
     return Entry(entry_id.decode(), dict(zip(texts[::2], texts[1::2], strict=False)) if flat else None)
+
+
+def after(cell: Cell, stream: Name, entry_id: str, most: int) -> Command[list[Entry]]:
+    """Return the next entries of a stream after an id."""
+    return plain("XREAD", "COUNT", most, "STREAMS", cell.key(stream), entry_id, parse=of_one)
+
+
+def lags(cell: Cell) -> Steps[list[Lag]]:
+    """Return the lag of every consumer group of every stream; of a stream nobody has written to or read there is none."""
+    now_ms = (yield server_time()) // 1000
+    found: list[Lag] = []
+    for stream in STREAMS:
+        groups = yield plain("XINFO", "GROUPS", cell.key(stream), parse=_groups, default=[])
+        for group in groups[:_GROUPS_MAX]:
+            found.append((yield from _lag(cell, stream, group, now_ms)))
+    return found
+
+
+def trim(cell: Cell, kept_s: float) -> Steps[None]:
+    """Drop what is too old from the streams, also where nothing new comes that would push it out."""
+    horizon_ms = max(0, (yield server_time()) // 1000 - round(kept_s * 1000))
+    yield [plain("XTRIM", cell.key(stream), "MINID", "~", horizon_ms, parse=int) for stream in STREAMS]
+
+
+def _lag(cell: Cell, stream: str, group: dict[str, Any], now_ms: int) -> Steps[Lag]:
+    key, name, after = cell.key(stream), group["name"], b"(" + group["last-delivered-id"]
+    [pending, oldest_pending, *_] = yield plain("XPENDING", key, name, parse=list, default=[0, None])
+    undelivered = group.get("lag")
+    first = yield _range(key, after, 1)
+    if not isinstance(undelivered, int):
+        undelivered = len((yield _range(key, after, COUNTED_MAX))) if first else 0
+    since = [entry.id for entry in first] + ([oldest_pending.decode()] if oldest_pending else [])
+    oldest_ms = min((int(entry_id.partition("-")[0]) for entry_id in since), default=now_ms)
+    return Lag(stream, name.decode(errors="replace"), pending + undelivered, max(0, now_ms - oldest_ms) / 1000)
+
+
+def _range(key: str, after: bytes, most: int) -> Command[list[Entry]]:
+    return plain("XRANGE", key, after, "+", "COUNT", most, parse=entries, default=[])
+
+
+def _groups(reply: Any) -> list[dict[str, Any]]:
+    return [{name.decode(): value for name, value in zip(row[::2], row[1::2], strict=False)} for row in reply or ()]

@@ -1,17 +1,25 @@
-"""Where webhooks wait to be worked off and passed on, and the record of a door that may have missed some."""
+"""Webhooks on their way through a cell: where bodies wait to be worked off and passed on, and what doors say of gaps."""
 
-import asyncio
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
-from dispatcher.store.schema import Keys
-from dispatcher.store.pipeline import Argument, Line
-from dispatcher.store.scripts import script
-from dispatcher.store.work import US
+from dispatcher import errors
+from dispatcher.meta.parsing import parsed
+from dispatcher.store.schema import US, Cell
+from dispatcher.store.scripts import Argument, Command, Steps, call, plain
 
+BYTES_MAX: Final = 3 * 2**20
+"""Meta's webhooks have at most 3 MB."""
 UNSEEN_MOST_S = 5.0
 """Seconds without a beat after which nobody knows whether the door was there."""
+GROUP = "dispatcher"
+_DROPPED_A_CALL = 200
+_LONG_AGO_MS = 86_400_000
+_GONE_MS = 3_600_000
+_NEW_ONLY = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,92 +39,162 @@ class Beat:
     forwards: tuple[Waiting, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a stream; `deliveries` counts how often it was handed out, this time included."""
+
+    id: bytes
+    fields: dict[bytes, bytes]
+    deliveries: int = 1
+
+
+class _Name(NamedTuple):
+    name: str
+
+
+class _Id(NamedTuple):
+    id: bytes
+
+
 def forward_name(url: str) -> str:
     """Name a URL without saying it: it may hold secrets."""
     return hashlib.sha256(url.encode()).hexdigest()[:16]
 
 
-def forward_key(keys: Keys, url: str) -> str:
+def forward_key(cell: Cell, url: str) -> str:
     """Name the stream of webhooks to pass on to a URL."""
-    return keys(f"forward:{forward_name(url)}")
+    return cell.key(f"forward:{forward_name(url)}")
 
 
-class Inbox:
-    """One a process of the webhook door; calls raise `errors.QueueUnavailable`.
+def store(
+    cell: Cell, body: bytes, signature: str, content_type: str, *, gap: bool, forwards: Sequence[str]
+) -> Command[int]:
+    """Store a body where it is worked off and in the streams `forwards`, in all or in none.
 
-    `missed` remembers a gap until Redis knows of it; any number of them share one write.
+    One whose answer is lost may be stored twice. `gap` says that the door has missed something before.
     """
-
-    def __init__(self, line: Line, keys: Keys, process: str, forwards: Sequence[str] = ()) -> None:
-        self._line = line
-        self._process = process
-        self._doors = keys("doors")
-        self._door = keys("door")
-        self._webhooks = keys("webhooks")
-        self._forwards = [forward_key(keys, url) for url in forwards]
-        self._missed = 1  # the start: who knows what came before
-        self._told = 0
-        self.has_room_to_forward = True
-        self.gap = asyncio.Event()
-        self.gap.set()
-
-    def missed(self) -> None:
-        """Take note that the door may have missed something just now."""
-        self._missed += 1
-        self.gap.set()
-
-    async def store(self, body: bytes, signature: str, content_type: str) -> bool:
-        """Store a body for all who wait for it, or for none; false if there was no room to pass it on.
-
-        One whose answer is lost may be stored twice.
-        """
-        missed, has_room = self._missed, self.has_room_to_forward
-        keys = [self._door, self._webhooks, *(self._forwards if has_room else ())]
-        args: list[Argument] = [body, signature, content_type, self._gap()]
-        await self._line.call(script("store"), keys, args)
-        self._tell(missed)
-        return has_room
-
-    async def beat(self, *, is_last: bool = False) -> Beat:
-        """Say that the door is there, and which gaps are not known yet; ask what waits. The last one says goodbye."""
-        missed = self._missed
-        keys = [self._door, self._doors, self._webhooks, *self._forwards]
-        args = (round(UNSEEN_MOST_S * US), self._gap(), self._process, "0" if is_last else "1")
-        now, marked, *found = await self._line.call(script("beat"), keys, args)
-        self._tell(missed)
-        webhooks, *forwards = _waiting(int(now), found)
-        return Beat(marked == 1, webhooks, tuple(forwards))
-
-    def _gap(self) -> str:
-        return "1" if self._missed > self._told else "0"
-
-    def _tell(self, missed: int) -> None:
-        """A script that began after so many gaps has run: what came while it was under way is still to be told."""
-        self._told = max(self._told, missed)
-        if self._missed == self._told:
-            self.gap.clear()
+    args: dict[str, Argument] = {
+        "body": body,
+        "signature": signature,
+        "type": content_type,
+        "gap": "1" if gap else "0",
+    }
+    return call(cell, "webhooks/store", int, more_keys=forwards, args=args)
 
 
-class Forwards:
-    """The list of URLs that webhooks are passed on to; calls raise `errors.QueueUnavailable`."""
-
-    def __init__(self, line: Line, keys: Keys, urls: Sequence[str]) -> None:
-        self._line = line
-        self._keys = keys
-        self._names = [forward_name(url) for url in urls]
-
-    async def disown(self, kept_s: float) -> int:
-        """Say which are known here, and drop what waits for such as nobody has known for so long; how many."""
-        args: list[Argument] = [self._keys.prefix, round(kept_s * US), *self._names]
-        return int(await self._line.call(script("disown"), (self._keys("forwards"),), args))
+def beat(cell: Cell, process: str, *, gap: bool, forwards: Sequence[str], is_last: bool = False) -> Command[Beat]:
+    """Say that the door is there, and whether it has missed something; ask what waits. The last one says goodbye."""
+    args: dict[str, Argument] = {
+        "unseen_us": round(UNSEEN_MOST_S * US),
+        "gap": "1" if gap else "0",
+        "process": process,
+        "beats": "0" if is_last else "1",
+    }
+    return call(cell, "webhooks/beat", _beat, more_keys=forwards, args=args)
 
 
-def _waiting(now_us: int, found: Sequence[object]) -> list[Waiting]:
-    pairs = zip(found[::2], found[1::2], strict=True)
-    return [Waiting(int(str(count)), _age_s(now_us, first)) for count, first in pairs]
+def forget_forwards(cell: Cell, urls: Sequence[str], kept_s: float) -> Command[int]:
+    """Say which URLs are known here, and drop what waits for such as nobody has known for so long; how many."""
+    args: dict[str, Argument] = {"kept_us": round(kept_s * US)}
+    return call(cell, "webhooks/forget_forwards", int, args=args, entries=(_Name(forward_name(url)) for url in urls))
 
 
-def _age_s(now_us: int, first: object) -> float:
-    if not isinstance(first, bytes) or not first:
-        return 0.0
-    return max(0.0, now_us / US - int(first.partition(b"-")[0]) / 1000)
+def hand_in(cell: Cell, payload: Mapping[str, Any] | bytes) -> Command[None]:
+    """Append a webhook that somebody else received.
+
+    Raises:
+        Refused: it is no JSON object, or too long.
+    """
+    return plain("XADD", cell.key("webhooks"), "*", "body", _body(payload), "from", "receive", parse=lambda _: None)
+
+
+# Streams that the processes of a door work off together, each entry at least once.
+
+
+def create_group(cell: Cell, stream: str) -> Command[int]:
+    """See that a stream and the group of its processes are there."""
+    return call(cell, "streams/create_group", int, keys={"stream": stream}, args={"group": GROUP})
+
+
+def read(cell: Cell, stream: str, process: str, most: int, idle_s: float | None = None) -> Command[list[Entry]]:
+    """Take entries that nobody has yet; with `idle_s` also such as somebody has left for so long."""
+    idle_ms = _NEW_ONLY if idle_s is None else round(idle_s * 1000)
+    args: dict[str, Argument] = {"group": GROUP, "process": process, "most": most, "idle_ms": idle_ms}
+    return call(cell, "streams/read", _entries, keys={"stream": stream}, args=args)
+
+
+def hold(cell: Cell, stream: str, process: str, ids: Sequence[bytes]) -> Command[int]:
+    """Say that entries are still being worked on, so that nobody takes them over."""
+    return _held_since(cell, stream, process, 0, ids)
+
+
+def give_back(cell: Cell, stream: str, process: str, ids: Sequence[bytes]) -> Command[int]:
+    """Let anybody take entries over at once."""
+    return _held_since(cell, stream, process, _LONG_AGO_MS, ids)
+
+
+def finish(cell: Cell, stream: str, ids: Sequence[bytes]) -> Command[int]:
+    """Take entries out for good; how many there were."""
+    return call(
+        cell, "streams/finish", int, keys={"stream": stream}, args={"group": GROUP}, entries=(_Id(i) for i in ids)
+    )
+
+
+def drop_old(cell: Cell, stream: str, kept_s: float) -> Steps[int]:
+    """Give up entries that are older than that; how many there were."""
+    args: dict[str, Argument] = {"group": GROUP, "kept_us": round(kept_s * US), "most": _DROPPED_A_CALL}
+    total = 0
+    while True:
+        dropped: int = yield call(cell, "streams/drop_old", int, keys={"stream": stream}, args=args)
+        total += dropped
+        if dropped < _DROPPED_A_CALL:
+            return total
+
+
+def drop_consumers(cell: Cell, stream: str) -> Command[int]:
+    """Forget processes that hold nothing and were not heard of for an hour."""
+    args: dict[str, Argument] = {"group": GROUP, "idle_ms": _GONE_MS}
+    return call(cell, "streams/drop_consumers", int, keys={"stream": stream}, args=args)
+
+
+def _held_since(cell: Cell, stream: str, process: str, ago_ms: int, ids: Sequence[bytes]) -> Command[int]:
+    args: dict[str, Argument] = {"group": GROUP, "process": process, "since_ms": ago_ms}
+    return call(cell, "streams/hold", int, keys={"stream": stream}, args=args, entries=(_Id(i) for i in ids))
+
+
+def _entries(reply: list[Any]) -> list[Entry]:
+    return [Entry(id_, dict(zip(flat[::2], flat[1::2], strict=False)), deliveries) for id_, deliveries, flat in reply]
+
+
+def _body(payload: object) -> bytes:
+    """Return a webhook as bytes: those that were given, or the object in compact JSON."""
+    found = bytes(payload) if isinstance(payload, bytes | bytearray | memoryview) else _written(payload)
+    if len(found) > BYTES_MAX:
+        raise errors.Refused("payload", f"must have at most {BYTES_MAX:,} bytes, has {len(found):,}")
+    try:
+        is_object = isinstance(parsed(found), dict)
+    except ValueError as exc:
+        raise errors.Refused("payload", f"is no JSON: {exc}") from None
+    if not is_object:
+        raise errors.Refused("payload", "must be a JSON object, as Meta posts it")
+    return found
+
+
+def _written(payload: object) -> bytes:
+    if not isinstance(payload, Mapping):
+        raise errors.Refused("payload", f"must be an object or bytes, given {type(payload).__name__}")
+    try:
+        # escapes whatever is not ASCII: half an emoji, which json.loads lets through, has no other form
+        return json.dumps(dict(payload), separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise errors.Refused("payload", f"cannot be written as JSON: {str(exc)[:200]}") from None
+
+
+def _beat(reply: list[Any]) -> Beat:
+    now_us, marked, *found = reply
+    webhooks, *forwards = (Waiting(int(count), _age_s(int(now_us), first)) for count, first in found)
+    return Beat(marked == 1, webhooks, tuple(forwards))
+
+
+def _age_s(now_us: int, first: bytes) -> float:
+    return max(0.0, now_us / US - int(first.partition(b"-")[0]) / 1000) if first else 0.0

@@ -1,37 +1,25 @@
-"""What a worker asks of Redis: take, claim, settle, tend and give back, each one script and one typed method."""
+"""What a worker asks of a cell: take numbers, claim messages, settle them, give back, and keep the books in order."""
 
-import asyncio
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dispatcher.store.schema import Keys
-from dispatcher.store.pipeline import Argument, Line
-from dispatcher.store.scripts import script
-from dispatcher.store.terms import Terms
 from dispatcher.policy.bucket import Bucket, Room
+from dispatcher.store.schema import PROCESS_ALIVE_S, US, Cell
+from dispatcher.store.scripts import Argument, Command, Steps, call
 
-US = 1_000_000
-# A process that has said nothing for so long is gone; it speaks once a second.
-PROCESS_ALIVE_S = 10
+if TYPE_CHECKING:
+    from dispatcher.settings import Number
+
 SETTLED_A_CALL = 100
 EXAMINED_A_TAKE = 100
-# So that neither this process nor Redis stands still for longer than two milliseconds.
-SERVED_A_CALL = 500
+# So that neither a process nor Redis stands still for longer than two milliseconds.
+ANNOUNCED_A_CALL = 500
 WOKEN_A_CALL = 500
 TENDED_A_CALL = 200
-LAPSES = 3
-# A webhook door says every second that it is open.
 DOOR_SILENT_S = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Leases:
-    """How long a number, and a claimed message of each lane, belong to who has them; seconds."""
-
-    number_s: float
-    messages_s: tuple[float, float, float]
+"""A webhook door says every second that it is open."""
 
 
 @dataclass(slots=True)
@@ -69,189 +57,198 @@ class Batch:
     messages: list[Claimed]
 
 
-@dataclass(frozen=True, slots=True)
-class Asking:
-    """Who claims for which number, and what it may take; `rate_per_s` is for a gate that gives no rate."""
+class Settlement(NamedTuple):
+    """What became of a claimed message and what that means for its number's gate: an entry of `settle.lua`.
 
-    number: str
-    owner: str
-    sequence: int
-    rate_per_s: float
-    room: Room
-    waba_id: str
-    credential: str
+    `outcome` and `gate` are words of that script; times are µs, `claimed_us` by Redis's clock.
+    """
 
-
-@dataclass(slots=True)
-class Settlement:
-    """What became of a claimed message and what that means for its number's gate, as `settle.lua` reads it."""
-
-    message: Claimed
-    number: str
-    claimed_at_us: int
+    key: str
+    claim: int
     outcome: str
+    number: str
+    priority: int
+    recipient: str
+    fingerprint: str
+    claimed_us: int
     value: str | int = ""
     error: str = ""
     gate: str = ""
     gate_for_us: int = 0
     why: str = ""
     credential: str = ""
-    _arguments: tuple[Argument, ...] | None = None
-
-    def as_arguments(self) -> tuple[Argument, ...]:
-        """Fourteen plain values, in the script's order; from the first time on they stay what they are."""
-        if self._arguments is None:
-            message = self.message
-            self._arguments = (
-                message.key, message.claim, self.outcome, self.number, message.priority, message.recipient,
-                message.fingerprint, self.claimed_at_us, self.value, self.error, self.gate, self.gate_for_us, self.why,
-                self.credential,
-            )  # fmt: skip
-        return self._arguments
-
-    @classmethod
-    def of(cls, arguments: tuple[Any, ...]) -> Self:
-        """Make a settlement from its arguments again; of the message only what they say is known."""
-        key, claim, outcome, number, priority, recipient, fingerprint, claimed_at_us, *rest = arguments
-        message = Claimed(key, claim, priority, recipient, fingerprint, claimed_at_us, 0, b"")
-        return cls(message, number, claimed_at_us, outcome, *rest)
 
 
-@dataclass(frozen=True, slots=True)
-class Tended:
-    """What a step of upkeep did; `more` says that there is more to do now.
+class Tended(NamedTuple):
+    """What a step of upkeep did: 1 if there is more to do now, 1 if the process is `unknown`, then messages by fate."""
 
-    Of uncertain messages, `absent` were proved not accepted and go again, `unproven` go again without proof.
-    """
-
-    more: bool
-    forgotten: bool
+    more: int
+    unknown: int
     uncertain: int
     lapsed: int
     expired: int
     held: int
-    lost: int = 0
-    absent: int = 0
-    unproven: int = 0
-    cancelled: int = 0
+    lost: int
 
 
-class Serving:
-    """The scripts of a worker process; all raise `errors.QueueUnavailable`."""
+class Decided(NamedTuple):
+    """What was decided about uncertain messages: 1 if there is more to do now, then messages.
 
-    def __init__(self, line: Line, keys: Keys, leases: Leases, terms: Terms | None = None) -> None:
-        self._line = line
-        self._keys = keys
-        self._leases = leases
-        self._terms = (terms or Terms()).as_json()
+    `absent` were proved not accepted and go again, `unproven` go again without proof, `later` are looked at again.
+    """
 
-    async def serve(self, process: str, credentials: Mapping[str, str]) -> None:
-        """Say for which numbers the process has a token, and its fingerprint; holds until it falls silent.
-
-        Said part by part, and valid with the last; a process must not say two things at the same time.
-        """
-        keys = (self._keys.serves(process), self._keys("processes"), self._keys.serves(process) + ":next")
-        said = iter(credentials.items())
-        for at in range(0, max(1, len(credentials)), SERVED_A_CALL):
-            is_last = at + SERVED_A_CALL >= len(credentials)
-            part = chain(*islice(said, SERVED_A_CALL))
-            args = (process, PROCESS_ALIVE_S * 1000, "first" if at == 0 else "", "last" if is_last else "", *part)
-            await self._line.call(script("serve"), keys, args)
-
-    async def take(self, process: str, passed_by: int = 0) -> tuple[int, list[str]]:
-        """Become the owner of numbers whose time has come; how many were examined, and those taken."""
-        args = (self._keys.prefix, process, round(self._leases.number_s * US), EXAMINED_A_TAKE, passed_by)
-        reply = await self._line.call(script("take"), (self._keys("due"), self._keys.serves(process)), args)
-        return reply[0], [number.decode() for number in reply[1:]]
-
-    async def claim(self, asking: Asking) -> Batch:
-        """Move what may be sent now to `sending`; the same owner and sequence get the same batch again."""
-        keys = self._keys
-        names = (
-            keys("due"), keys.gate(asking.number), keys("stops"), keys("sending"), *keys.lanes(asking.number),
-            keys.batch(asking.number, asking.owner),
-        )  # fmt: skip
-        room = asking.room
-        args: list[Argument] = [
-            keys.prefix, asking.number, asking.owner, asking.sequence, asking.rate_per_s,
-            room.urgent, room.normal, room.bulk, round(self._leases.number_s * US),
-            *(round(lease_s * US) for lease_s in self._leases.messages_s), asking.waba_id, asking.credential,
-            self._terms,
-        ]  # fmt: skip
-        return _batch(await self._line.call(script("claim"), names, args))
-
-    async def settle(self, settlements: Sequence[Settlement]) -> list[str]:
-        """Settle a batch; what each message is now, `duplicate`, or an empty word where nothing changed."""
-        args: list[Argument] = [self._keys.prefix, self._terms]
-        for settlement in settlements:
-            args.extend(settlement.as_arguments())
-        keys = (self._keys("due"), self._keys("sending"), self._keys("uncertain"))
-        return [word.decode() for word in await self._line.call(script("settle"), keys, args)]
-
-    async def release(self, process: str, numbers: Iterable[str]) -> int:
-        """Give numbers back; how many were still ours."""
-        args = (self._keys.prefix, process, *numbers)
-        return int(await self._line.call(script("release"), (self._keys("due"),), args))
-
-    async def wake(self, numbers: Sequence[str]) -> None:
-        """Make numbers due now, because what held them back has gone."""
-        for at in range(0, len(numbers), WOKEN_A_CALL):
-            args = (self._keys.prefix, *numbers[at : at + WOKEN_A_CALL])
-            await self._line.call(script("wake"), (self._keys("due"),), args)
-
-    async def tend(self, process: str) -> Tended:
-        """Do a step of upkeep, decide about uncertain messages, and say that this process is alive."""
-        tended, decided = await asyncio.gather(self._tend(process), self._decide())  # one round trip
-        more, forgotten, uncertain, lapsed, expired, held, lost = tended
-        more_to_decide, absent, unproven, held_now, cancelled, _ = decided
-        return Tended(
-            bool(more or more_to_decide), bool(forgotten), uncertain, lapsed, expired, held + held_now, lost, absent,
-            unproven, cancelled,
-        )  # fmt: skip
-
-    async def _tend(self, process: str) -> list[int]:
-        names = ("sending", "uncertain", "expiry", "processes")
-        keys = (*(self._keys(name) for name in names), self._keys.serves(process))
-        args = (self._keys.prefix, self._terms, process, PROCESS_ALIVE_S * 1000, TENDED_A_CALL, LAPSES)
-        return list(await self._line.call(script("tend"), keys, args))
-
-    async def _decide(self) -> list[int]:
-        keys = tuple(self._keys(name) for name in ("uncertain", "door", "webhooks", "held"))
-        args = (self._keys.prefix, self._terms, TENDED_A_CALL, round(DOOR_SILENT_S * US))
-        return list(await self._line.call(script("decide"), keys, args))
+    more: int
+    absent: int
+    unproven: int
+    held: int
+    exhausted: int
+    cancelled: int
+    later: int
 
 
-_HEAD = 12
-_FIELDS = 8
+class _Fingerprint(NamedTuple):
+    number: str
+    fingerprint: str
+
+
+class _Number(NamedTuple):
+    number: str
+
+
+def announce(cell: Cell, process: str, credentials: Mapping[str, str]) -> Steps[None]:
+    """Say for which numbers the process has a token, and its fingerprint; holds until it falls silent.
+
+    Said part by part, and valid with the last; a process must not say two things at the same time.
+    """
+    serves = cell.serves(process)
+    items = list(itertools.starmap(_Fingerprint, credentials.items()))
+    for at in range(0, max(1, len(items)), ANNOUNCED_A_CALL):
+        args: dict[str, Argument] = {
+            "process": process,
+            "alive_ms": PROCESS_ALIVE_S * 1000,
+            "first": "1" if at == 0 else "",
+            "last": "1" if at + ANNOUNCED_A_CALL >= len(items) else "",
+        }
+        keys = {"serves": serves, "next": f"{serves}:next"}
+        yield call(cell, "work/announce", int, keys=keys, args=args, entries=items[at : at + ANNOUNCED_A_CALL])
+
+
+def take(cell: Cell, owner: str, passed_by: int = 0) -> Command[tuple[int, list[str]]]:
+    """Become the owner of numbers whose time has come; how many were examined, and those taken."""
+    args: dict[str, Argument] = {"owner": owner, "most": EXAMINED_A_TAKE, "passed_by": passed_by}
+    return call(cell, "work/take", _taken, keys={"serves": cell.serves(owner)}, args=args)
+
+
+def claim(cell: Cell, number: "Number", owner: str, sequence: int, room: Room) -> Command[Batch]:
+    """Move what may be sent now to `sending`; the same owner and sequence get the same batch again."""
+    urgent, normal, bulk = cell.lanes(number.id)
+    keys = {
+        "gate": cell.gate(number.id),
+        "urgent": urgent,
+        "normal": normal,
+        "bulk": bulk,
+        "batch": cell.key(f"batch:{number.id}:{owner}"),
+    }
+    args: dict[str, Argument] = {
+        "number": number.id,
+        "owner": owner,
+        "sequence": sequence,
+        "rate": number.rate_per_s,
+        "room_urgent": room.urgent,
+        "room_normal": room.normal,
+        "room_bulk": room.bulk,
+        "waba": number.waba_id or "",
+        "credential": number.token_fingerprint,
+    }
+    return call(cell, "work/claim", _batch, keys=keys, args=args, reads=(_Claim, _Row))
+
+
+def settle(cell: Cell, settlements: Sequence[Settlement]) -> Command[list[str]]:
+    """Settle a batch; what each message is now, `duplicate`, or an empty word where nothing changed."""
+    return call(cell, "work/settle", lambda reply: [word.decode() for word in reply], entries=settlements)
+
+
+def release(cell: Cell, owner: str, numbers: Iterable[str]) -> Command[int]:
+    """Give numbers back; how many were still ours."""
+    return call(cell, "work/release", int, args={"owner": owner}, entries=(_Number(number) for number in numbers))
+
+
+def wake(cell: Cell, numbers: Sequence[str]) -> Steps[None]:
+    """Make numbers due now, because what held them back has gone."""
+    for at in range(0, len(numbers), WOKEN_A_CALL):
+        part = numbers[at : at + WOKEN_A_CALL]
+        yield call(cell, "work/wake", int, entries=(_Number(number) for number in part))
+
+
+def tend(cell: Cell, process: str) -> Command[Tended]:
+    """Do a step of upkeep, and say that this process is alive."""
+    args: dict[str, Argument] = {"process": process, "alive_ms": PROCESS_ALIVE_S * 1000, "most": TENDED_A_CALL}
+    return call(cell, "work/tend", Tended._make, keys={"serves": cell.serves(process)}, args=args, reads=(Tended,))
+
+
+def decide(cell: Cell) -> Command[Decided]:
+    """Decide about uncertain messages whose window has passed, a step of them."""
+    args: dict[str, Argument] = {"most": TENDED_A_CALL, "silent_us": DOOR_SILENT_S * US}
+    return call(cell, "work/decide", Decided._make, args=args, reads=(Decided,))
+
+
+class _Row(NamedTuple):
+    key: bytes
+    claim: bytes
+    priority: bytes
+    recipient: bytes
+    fingerprint: bytes
+    due_us: bytes
+    attempts: bytes
+    body: bytes
+
+
+class _Claim(NamedTuple):
+    state: bytes
+    wait_us: bytes
+    streak: int
+    now_us: bytes
+    expired: int
+    cancelled: int
+    lost: int
+    parked: int
+    suppressed: int
+    rate: bytes
+    bucket: bytes
+    refill: bytes
+    messages: list[list[bytes]]
+
+
+def _taken(reply: list[Any]) -> tuple[int, list[str]]:
+    examined, numbers = reply
+    return examined, [number.decode() for number in numbers]
 
 
 def _batch(reply: list[Any]) -> Batch:
-    state, wait_us, streak, now_us, expired, cancelled, lost, parked, suppressed, *bucket = reply[:_HEAD]
-    messages = []
-    for at in range(_HEAD, len(reply), _FIELDS):
-        key, claim, priority, recipient, fingerprint, due, attempts, body = reply[at : at + _FIELDS]
-        messages.append(
-            Claimed(
-                key.decode(),
-                int(claim),
-                int(priority),
-                recipient.decode(errors="replace"),
-                fingerprint.decode(errors="replace"),
-                int(due),
-                int(attempts),
-                body,
-            )
-        )
+    found = _Claim._make(reply)
     return Batch(
-        state.decode(),
-        int(wait_us) / US,
-        int(streak),
-        int(now_us),
-        expired,
-        cancelled,
-        lost,
-        parked,
-        suppressed,
-        Bucket(*map(float, bucket)),
-        messages,
+        state=found.state.decode(),
+        wait_s=int(found.wait_us) / US,
+        streak=int(found.streak),
+        claimed_at_us=int(found.now_us),
+        expired=found.expired,
+        cancelled=found.cancelled,
+        lost=found.lost,
+        parked=found.parked,
+        suppressed=found.suppressed,
+        bucket=Bucket(float(found.rate), float(found.bucket), float(found.refill)),
+        messages=[_claimed(_Row._make(row)) for row in found.messages],
+    )
+
+
+def _claimed(row: _Row) -> Claimed:
+    return Claimed(
+        row.key.decode(),
+        int(row.claim),
+        int(row.priority),
+        row.recipient.decode(errors="replace"),
+        row.fingerprint.decode(errors="replace"),
+        int(row.due_us),
+        int(row.attempts),
+        row.body,
     )

@@ -3,53 +3,52 @@
 import asyncio
 import itertools
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+
+from aiolimiter import AsyncLimiter
 
 from dispatcher import errors
-from dispatcher.worker.in_flight import Flight, Flights
+from dispatcher.message.priority import Priority
 from dispatcher.meta.graph import Graph
-from dispatcher.store.work import Asking, Batch, Serving
-from dispatcher.worker.pacer import Pacer
+from dispatcher.policy.backoff import retry_s
 from dispatcher.policy.bucket import Bucket, Room, room
+from dispatcher.policy.outcome import Close, Reply, Uncertain, Verdict, Why
 from dispatcher.policy.verdict import judge
-from dispatcher.policy.outcome import Close, Lost, Reply, Verdict, Why
-from dispatcher.worker.reconnect import Recovery
-from dispatcher.worker.numbers import Roster
-from dispatcher.settings import Number
-from dispatcher.worker.settlement import released, settlement
-from dispatcher.worker.settler import Settler
+from dispatcher.settings import Number, Settings
+from dispatcher.store import work
+from dispatcher.store.pipeline import is_cancelled
+from dispatcher.store.work import Batch, Claimed
+from dispatcher.worker.in_flight import INTERNAL_ERROR, InFlight, postponed, released, settlement, uncertain
+from dispatcher.worker.journal import Journal
+from dispatcher.worker.numbers import Numbers
+from dispatcher.worker.reconnect import Connection
 
-# Fewer, larger claims: at 1,000 a second one brings 8 messages. A bucket holds 15 ms of rate, so nothing is lost.
 CLAIM_EVERY_S = 0.008
-# The rate leaves 25 ms for an uneven way to the wire. A process that stalled for longer than this takes a new turn for
-# each message that waited, or they would leave in one burst with the next ones.
+"""Fewer, larger claims: at 1,000 a second one brings 8 messages. A bucket holds 15 ms of rate, so nothing is lost."""
 TURN_HOLDS_S = 0.015
-# So many POSTs begin before the event loop looks at its sockets again: a large batch must not hold up Redis's answers.
+"""The rate leaves 25 ms for an uneven way to the wire. A process that stalled for longer than this takes a new turn for
+each message that waited, or they would leave in one burst with the next ones."""
 POSTS_AT_ONCE = 16
+"""So many POSTs begin before the event loop looks at its sockets again: a large batch must not hold up Redis's answers."""
+# What a POST counts as in which a bug of ours showed.
+_BUG = Verdict(Uncertain(INTERNAL_ERROR), None, "lost")
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How old a claim may be when its POST begins, the whole POST's deadline by lane, in seconds; most in flight."""
+class Pacer:
+    """Turns to post for a number, as often as its bucket in Redis hands out tokens; the second guard of the rate.
 
-    claim_to_post_s: float
-    deadlines_s: tuple[float, float, float]
-    most: int
+    One feeder a number asks for them: fifty tasks that wait on one limiter cost several hundred µs an acquisition.
+    """
 
+    def __init__(self, bucket: Bucket) -> None:
+        self.bucket = bucket
+        self._limiter = AsyncLimiter(bucket.size, bucket.size / bucket.refill_per_s)
 
-@dataclass(frozen=True, slots=True)
-class Means:
-    """What a delivery works with; all of one process. `clock` gives seconds that go on while the machine sleeps."""
-
-    serving: Serving
-    graph: Graph
-    settler: Settler
-    flights: Flights
-    recovery: Recovery
-    roster: Roster
-    clock: Callable[[], float]
+    async def turn(self) -> None:
+        """Wait until one more message may leave."""
+        await self._limiter.acquire()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,40 +61,36 @@ class _Claim:
     asked_at: float
 
 
-class Witness(Protocol):
-    """Who hears what happens to messages, for logs and metrics."""
-
-    def claimed(self, batch: Batch) -> None:
-        """A claim was answered."""
-
-    def departed(self, flight: Flight, since_claim_s: float) -> None:
-        """A POST begins."""
-
-    def answered(self, reply: Reply) -> None:
-        """The endpoint answered a POST, or did not."""
-
-    def attempted(self, flight: Flight, verdict: Verdict, took_s: float) -> None:
-        """A POST has ended."""
-
-    def failed(self, flight: Flight, exc: Exception) -> None:
-        """A bug of ours showed; the message is uncertain."""
-
-
 class Delivery:
     """Serves the numbers of one process, each in a loop of its own; `owner` is the process."""
 
-    def __init__(self, owner: str, means: Means, limits: Limits, witness: Witness) -> None:
+    def __init__(
+        self,
+        owner: str,
+        connection: Connection,
+        graph: Graph,
+        numbers: Numbers,
+        settings: Settings,
+        journal: Journal,
+    ) -> None:
         self._owner = owner
-        self._means = means
-        self._limits = limits
-        self._witness = witness
+        self._connection = connection
+        self._in_flight = connection.in_flight
+        self._put = connection.settler.put
+        self._clock = connection.clock
+        self._graph = graph
+        self._numbers = numbers
+        self._journal = journal
+        self._most = settings.in_flight_per_number
+        self._claim_to_post_s = settings.claim_to_post_s
+        self._post_limits_s = [settings.post_limit_s(priority) for priority in Priority]
         self._sequence = itertools.count(1)
         self._pacers: dict[str, Pacer] = {}
         self._posts: set[asyncio.Task[None]] = set()
         self._stopping = False
 
     def stop(self) -> None:
-        """Post nothing more: what is claimed goes back, what is in flight may land."""
+        """Post nothing more: what is claimed goes back, what is in flight may end."""
         self._stopping = True
 
     async def serve(self, number_id: str) -> None:
@@ -105,108 +100,128 @@ class Delivery:
             QueueBroken: something of the number's in Redis is not what it should be; its lease will run out.
         """
         while not self._stopping:
-            number = self._means.roster.get(number_id)
+            number = self._numbers.get(number_id)
             if number is None:
                 break
             batch, asked_at = await self._claim(number)
             self._pace(number.id, batch.bucket)
-            next_at = max(asked_at + CLAIM_EVERY_S, self._means.clock() + batch.wait_s)
-            self._witness.claimed(batch)
-            flights = [Flight(message, number.id, batch.claimed_at_us) for message in batch.messages]
-            unknown = [flight for flight in flights if not self._is_known(flight)]
-            for flight in unknown:
-                self._means.flights.depart(flight)
+            next_at = max(asked_at + CLAIM_EVERY_S, self._clock() + batch.wait_s)
+            claimed = [InFlight(message, number.id, batch.claimed_at_us) for message in batch.messages]
+            unknown = [each for each in claimed if not self._is_known(each)]
+            for each in unknown:
+                self._in_flight.begin(each)
             claim = _Claim(number, number.token_fingerprint, batch.streak, asked_at)
             self._start(self._deliver_all(claim, unknown))  # meanwhile the next claim can be made
+            self._journal.claimed(batch)
             if batch.state != "kept":
                 return
             await self._rest_until(next_at, number)
-        await self._means.recovery.patiently(lambda: self._means.serving.release(self._owner, [number_id]))
+        await self._connection.reconnect.patiently(lambda: self._release(number_id))
 
-    async def _deliver_all(self, claim: _Claim, flights: list[Flight]) -> None:
-        """Begin to post a batch, in turns."""
-        for count, flight in enumerate(flights, 1):
-            if self._may_post(claim, self._means.clock()):
-                await self._pacers[claim.number.id].turn()
-            flight.turn_at = self._means.clock()
-            self._start(self._deliver(claim, flight))
-            if count % POSTS_AT_ONCE == 0:
-                await asyncio.sleep(0)
-
-    async def _deliver(self, claim: _Claim, flight: Flight) -> None:
-        """Post one message and settle what came of it, or give it back."""
-        started_at = self._means.clock()
-        if self._may_post(claim, started_at) and started_at - flight.turn_at > TURN_HOLDS_S:
-            await self._pacers[claim.number.id].turn()
-            started_at = self._means.clock()
-        if not self._may_post(claim, started_at):
-            self._means.settler.put(released(flight))
-            return
-        self._witness.departed(flight, started_at - claim.asked_at)
-        reply = await self._post(claim.number, flight)
-        self._witness.answered(reply)
-        verdict = judge(reply, streak=claim.streak, rand=random.random())  # noqa: S311 - backoff is no secret
-        if isinstance(verdict.gate, Close) and verdict.gate.why is Why.CREDENTIAL:
-            self._means.roster.distrust()
-        self._means.settler.put(settlement(flight, verdict, claim.credential))
-        self._witness.attempted(flight, verdict, self._means.clock() - started_at)
-
-    async def _post(self, number: Number, flight: Flight) -> Reply:
-        message = flight.message
-        body = b'%b,"biz_opaque_callback_data":"d1:%d:%b"}' % (message.body, message.claim, message.key.encode())
-        token, deadline_s = number.token.get_secret_value(), self._limits.deadlines_s[message.priority]
-        try:
-            return await self._means.graph.post(number.id, token, body, deadline_s=deadline_s)
-        except Exception as exc:  # noqa: BLE001 - a bug must not lose the message, nor post it twice
-            self._witness.failed(flight, exc)
-            return Lost("internal error")
-
-    def _is_known(self, flight: Flight) -> bool:
-        """Whether we posted the message already, and Redis has forgotten it; then it is told again."""
-        if self._means.flights.adopt(flight):
-            return True
-        if settled := self._means.flights.recall(flight):
-            self._means.settler.put(settled)
-            return True
-        return False
+    async def _release(self, number_id: str) -> None:
+        await self._connection.run(work.release(self._connection.cell, self._owner, [number_id]))
 
     async def _claim(self, number: Number) -> tuple[Batch, float]:
         """Claim, again with the same sequence if the answer was lost: the same batch comes back.
 
         Also returns when the claim was first sent, by our clock: what it brings is no older than that.
         """
-        await self._means.recovery.over()
-        asked_at, sequence = self._means.clock(), next(self._sequence)
+        connection = self._connection
+        await connection.reconnect.over()
+        asked_at, sequence = self._clock(), next(self._sequence)
         while True:
-            asking = Asking(
-                number.id, self._owner, sequence, number.rate_per_s, self._room(number), number.waba_id or "",
-                number.token_fingerprint,
-            )  # fmt: skip
             try:
-                return await self._means.serving.claim(asking), asked_at
+                command = work.claim(connection.cell, number, self._owner, sequence, self._room(number))
+                return await connection.run(command), asked_at
             except errors.QueueBroken:
                 raise
             except errors.QueueUnavailable:
-                self._means.recovery.trouble()
-                await self._means.recovery.over()
+                connection.reconnect.begin()
+                await connection.reconnect.over()
 
-    def _room(self, number: Number) -> Room:
-        """Say how many more POSTs of each lane may be in flight; before the first claim by the rate in our file."""
-        pacer = self._pacers.get(number.id)
-        rate_per_s = pacer.bucket.rate_per_s if pacer else number.rate_per_s
-        most, flying = room(rate_per_s, most=self._limits.most), self._means.flights.of_number(number.id)
-        return Room(most.urgent - flying, most.normal - flying, most.bulk - flying)
+    def _is_known(self, each: InFlight) -> bool:
+        """Whether we posted the message already, and Redis has forgotten it; then it is told again."""
+        if self._in_flight.adopt(each):
+            return True
+        if ended := self._in_flight.recall(each):
+            self._put(ended)
+            return True
+        return False
 
-    async def _rest_until(self, next_at: float, number: Number) -> None:
-        """Wait until another claim may bring something."""
-        if self._room(number).bulk < 1:
-            await self._means.flights.movement(number.id, next_at - self._means.clock())
-            await asyncio.sleep(CLAIM_EVERY_S)  # one place is free; more will be in a moment
-        elif (rest_s := next_at - self._means.clock()) > 0:
-            await asyncio.sleep(rest_s)
+    async def _deliver_all(self, claim: _Claim, claimed: list[InFlight]) -> None:
+        """Begin to post a batch, in turns."""
+        begun = 0
+        try:
+            for each in claimed:
+                if self._may_post(claim, self._clock()):
+                    await self._pacers[claim.number.id].turn()
+                each.turn_at = self._clock()
+                self._start(self._deliver(claim, each))
+                begun += 1
+                if begun % POSTS_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+        except BaseException as exc:
+            if is_cancelled(exc):
+                raise
+            for each in claimed[begun:]:
+                self._put(postponed(each))
+                self._journal.failed(each, exc)
+
+    async def _deliver(self, claim: _Claim, each: InFlight) -> None:
+        """Post one message or give it back; it ends in one settlement, whatever raises."""
+        try:
+            started_at = await self._turn(claim, each)
+            if started_at is None:
+                self._put(released(each))
+                return
+            post = self._prepared(claim.number, each)
+            self._journal.departed(each, started_at - claim.asked_at)
+        except BaseException as exc:
+            if is_cancelled(exc):
+                raise
+            self._put(postponed(each))
+            self._journal.failed(each, exc)
+            return
+        await self._attempt(claim, each, post)
+
+    async def _attempt(self, claim: _Claim, each: InFlight, post: Callable[[], Awaitable[Reply]]) -> None:
+        """Post, judge and settle; the journal hears of it last."""
+        started_at = self._clock()
+        reply, failure, verdict, found = None, None, _BUG, uncertain(each)
+        try:
+            reply = await post()
+            verdict = _judged(reply, claim.streak, each.message)
+            found = settlement(each, verdict, claim.credential)
+            if isinstance(verdict.gate, Close) and verdict.gate.why is Why.CREDENTIAL:
+                self._numbers.distrust()
+        except BaseException as exc:
+            if is_cancelled(exc):
+                raise
+            failure = exc
+        self._put(found)
+        if failure is not None:
+            self._journal.failed(each, failure)
+        if reply is not None:
+            self._journal.answered(reply)
+        self._journal.attempted(each, verdict, self._clock() - started_at)
+
+    def _prepared(self, number: Number, each: InFlight) -> Callable[[], Awaitable[Reply]]:
+        """Return the POST, to be begun by a call."""
+        message = each.message
+        body = b'%b,"biz_opaque_callback_data":"d1:%d:%b"}' % (message.body, message.claim, message.key.encode())
+        token, deadline_s = number.token.get_secret_value(), self._post_limits_s[message.priority]
+        return partial(self._graph.post, number.id, token, body, deadline_s=deadline_s)
+
+    async def _turn(self, claim: _Claim, each: InFlight) -> float | None:
+        """Wait for another turn where the last is stale; when the POST may begin, None if it is too late for that."""
+        now = self._clock()
+        if self._may_post(claim, now) and now - each.turn_at > TURN_HOLDS_S:
+            await self._pacers[claim.number.id].turn()
+            now = self._clock()
+        return now if self._may_post(claim, now) else None
 
     def _may_post(self, claim: _Claim, now: float) -> bool:
-        return not self._stopping and now - claim.asked_at < self._limits.claim_to_post_s
+        return not self._stopping and now - claim.asked_at < self._claim_to_post_s
 
     def _pace(self, number_id: str, bucket: Bucket) -> None:
         """Follow the rate that the number's gate gives all processes, whatever our own file says."""
@@ -214,7 +229,28 @@ class Delivery:
         if pacer is None or pacer.bucket != bucket:
             self._pacers[number_id] = Pacer(bucket)
 
+    def _room(self, number: Number) -> Room:
+        """Say how many more POSTs of each lane may be in flight; before the first claim by the rate in our file."""
+        pacer = self._pacers.get(number.id)
+        rate_per_s = pacer.bucket.rate_per_s if pacer else number.rate_per_s
+        most, now = room(rate_per_s, most=self._most), self._in_flight.of_number(number.id)
+        return Room(most.urgent - now, most.normal - now, most.bulk - now)
+
+    async def _rest_until(self, next_at: float, number: Number) -> None:
+        """Wait until another claim may bring something."""
+        if self._room(number).bulk < 1:
+            await self._in_flight.one_ends(number.id, next_at - self._clock())
+            await asyncio.sleep(CLAIM_EVERY_S)  # one place is free; more will be in a moment
+        elif (rest_s := next_at - self._clock()) > 0:
+            await asyncio.sleep(rest_s)
+
     def _start(self, post: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(post)
         self._posts.add(task)
         task.add_done_callback(self._posts.discard)
+
+
+def _judged(reply: Reply, streak: int, message: Claimed) -> Verdict:
+    rand = random.random()  # noqa: S311 - backoff is no secret
+    after_s = retry_s(message.attempts, is_urgent=message.priority == Priority.URGENT.lane, rand=rand)
+    return judge(reply, streak=streak, retry_s=after_s, rand=rand)

@@ -1,7 +1,7 @@
 """Writes down what happens, as events and metrics: the one witness of a process. Decides nothing, and hurts nobody."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, TypeVar, cast
@@ -10,11 +10,9 @@ import structlog
 from prometheus_client import Counter
 
 from dispatcher import errors
-from dispatcher.observe import logs
-from dispatcher.worker.in_flight import Flight
-from dispatcher.store.work import US, Batch, Settlement, Tended
 from dispatcher.message.message import mask
-from dispatcher.policy.verdict import label
+from dispatcher.observe import logs
+from dispatcher.observe.metrics import Metrics
 from dispatcher.policy.outcome import (
     Accepted,
     Answer,
@@ -26,13 +24,12 @@ from dispatcher.policy.outcome import (
     Snooze,
     Uncertain,
     Verdict,
-    Why,
 )
-from dispatcher.message.states import Cause
-from dispatcher.observe.metrics import Metrics
+from dispatcher.policy.verdict import label
+from dispatcher.store.schema import LANES, US
+from dispatcher.store.work import Batch, Decided, Settlement, Tended
+from dispatcher.worker.in_flight import InFlight
 
-LANES = ("urgent", "normal", "bulk")
-NO_CAUSE = "none"
 _OUTCOMES = {
     Accepted: "accepted",
     RetryLater: "retry_later",
@@ -96,10 +93,8 @@ class Journal:
         self._waits = [metrics.enqueue_to_post.labels(lane) for lane in LANES]
         self._claimed = [metrics.claimed_messages.labels(lane) for lane in LANES]
         self._closed_at: dict[str, float] = {}
-        self._lease_ends = metrics.uncertain.labels("lease")
         self._posts = {name: metrics.post.labels(name) for name in _OUTCOMES.values()}
         self._ended = lru_cache(1000)(self._ended_as)  # to look for a labelled metric takes longer than to count
-        self._settled = lru_cache(metrics.settled.labels)
         self._answers = lru_cache(1000)(self._answered_with)
         self._unsent, self._lost = (metrics.endpoint_requests.labels(name) for name in ("unsent", "lost"))
         self._scripts = lru_cache(metrics.redis_script.labels)
@@ -109,16 +104,8 @@ class Journal:
 
     def _begin_at_zero(self) -> None:
         """Let counters that alerts look at exist before they count: the first of a kind would be no increase."""
-        for state in ("accepted", "expired", "cancelled", "suppressed"):
-            self._settled(state, NO_CAUSE)
-        for cause in Cause:
-            self._settled("dead", cause)
         for name in (*_CLASSES, "lost", "unsent", "other"):
             self._metrics.endpoint_requests.labels(name)
-        for why in Why:
-            self._metrics.gate_closings.labels(why)
-        for proof in ("absence", "none"):
-            self._metrics.resends.labels(proof)
         for code in _TEMPLATE_STOPPED:
             self._metrics.attempts.labels("reject", code)
 
@@ -129,21 +116,15 @@ class Journal:
         self._metrics.claims.inc()
         for message in batch.messages:
             self._claimed[message.priority].inc()
-        for state, count in (
-            ("expired", batch.expired), ("cancelled", batch.cancelled), ("suppressed", batch.suppressed),
-        ):  # fmt: skip
-            if count:
-                self._settled(state, NO_CAUSE).inc(count)
         if batch.lost:
-            self._settled("dead", "lost").inc(batch.lost)
             self._log.error(logs.MESSAGE_DIED, cause="lost", count=batch.lost)
 
-    def departed(self, flight: Flight, since_claim_s: float) -> None:
+    def departed(self, each: InFlight, since_claim_s: float) -> None:
         """A POST begins."""
         self._in_flight += 1
-        if flight.message.attempts == 0:
-            waited_us = flight.claimed_at_us - flight.message.due_at_us
-            self._waits[flight.message.priority].observe(max(0, waited_us) / US + since_claim_s)
+        if each.message.attempts == 0:
+            waited_us = each.claimed_at_us - each.message.due_at_us
+            self._waits[each.message.priority].observe(max(0, waited_us) / US + since_claim_s)
 
     def answered(self, reply: Reply) -> None:
         """The endpoint answered a POST, or did not."""
@@ -156,9 +137,9 @@ class Journal:
         name = "429" if status == 429 else f"{status // 100}xx"
         return self._metrics.endpoint_requests.labels(name if name in _CLASSES else "other")
 
-    def attempted(self, flight: Flight, verdict: Verdict, took_s: float) -> None:
+    def attempted(self, each: InFlight, verdict: Verdict, took_s: float) -> None:
         """A POST has ended."""
-        message, outcome = flight.message, _OUTCOMES[type(verdict.outcome)]
+        message, outcome = each.message, _OUTCOMES[type(verdict.outcome)]
         self._in_flight -= 1
         self._posts[outcome].observe(took_s)
         self._ended(outcome, verdict.code).inc()
@@ -166,7 +147,7 @@ class Journal:
             logs.ATTEMPT_ENDED,
             key=message.key,
             claim=message.claim,
-            number=flight.number,
+            number=each.number,
             lane=LANES[message.priority],
             recipient=mask(message.recipient),
             outcome=outcome,
@@ -176,7 +157,7 @@ class Journal:
             duration_ms=round(took_s * 1000, 1),
         )
         if isinstance(verdict.gate, Close):
-            self._closed(flight.number, verdict.gate, verdict.code, took_s)
+            self._closed(each.number, verdict.gate, verdict.code, took_s)
 
     def _ended_as(self, outcome: str, code: str) -> Counter:
         if outcome == "snooze":
@@ -184,34 +165,26 @@ class Journal:
         return self._metrics.attempts.labels(outcome, label(code))
 
     def _closed(self, number: str, change: Close, code: str, took_s: float) -> None:
-        """Count a closing once: what was in flight when the gate closed closes it no further."""
+        """Say a closing once: what was in flight when the gate closed closes it no further."""
         now = time.monotonic()
         if now - took_s < self._closed_at.get(number, 0.0):
             return
         self._closed_at[number] = now
-        self._metrics.gate_closings.labels(change.why.value).inc()
         self._log.warning(
             logs.GATE_CLOSED, number=number, why=change.why.value, code=code, for_s=round(change.for_s, 3)
         )
 
-    def failed(self, flight: Flight, exc: BaseException) -> None:
+    def failed(self, each: InFlight, exc: BaseException) -> None:
         """A bug of ours showed; the message is put back, or uncertain if its POST may have begun."""
-        self._log.error(logs.TASK_FAILED, task="post", key=flight.message.key, exc_info=exc)
+        self._log.error(logs.TASK_FAILED, task="post", key=each.message.key, exc_info=exc)
 
     def settled(self, settlement: Settlement, word: str) -> None:
         """Redis knows what a message became."""
-        key, outcome = settlement.message.key, settlement.outcome
+        key = settlement.key
         if word == "duplicate":
-            self._metrics.duplicate_acceptances.inc()
             self._log.error(logs.DUPLICATE_FOUND, key=key, number=settlement.number, wamid=settlement.value)
-        elif word == "uncertain":
-            self._metrics.uncertain.labels("answer").inc()
         elif word == "dead":
-            cause = _CAUSES[outcome]
-            self._settled(word, cause).inc()
-            self._log.warning(logs.MESSAGE_DIED, key=key, cause=cause, error=settlement.error)
-        elif word in {"accepted", "cancelled"}:
-            self._settled(word, NO_CAUSE).inc()
+            self._log.warning(logs.MESSAGE_DIED, key=key, cause=_CAUSES[settlement.outcome], error=settlement.error)
         elif word.startswith("broken"):
             self._log.error(logs.TASK_FAILED, task="settle", key=key, reason=word)
 
@@ -221,22 +194,15 @@ class Journal:
         """So many numbers are served now."""
         self._metrics.number_leases.set(numbers)
 
-    def tended(self, tended: Tended) -> None:
-        """A step of upkeep was done."""
-        for count, counter in (
-            (tended.uncertain, self._lease_ends),
-            (tended.expired, self._settled("expired", NO_CAUSE)),
-            (tended.lapsed, self._settled("dead", "lapsed")),
-            (tended.held, self._settled("dead", "held")),
-            (tended.lost, self._settled("dead", "lost")),
-            (tended.cancelled, self._settled("cancelled", NO_CAUSE)),
-            (tended.absent, self._metrics.resends.labels("absence")),
-            (tended.unproven, self._metrics.resends.labels("none")),
-        ):
+    def tended(self, tended: Tended, decided: Decided) -> None:
+        """A step of upkeep was done, and uncertain messages decided about."""
+        if tended.uncertain or tended.lapsed:
+            self._log.warning(logs.LEASES_ENDED, uncertain=tended.uncertain, lapsed=tended.lapsed)
+        for cause, count in (
+            ("held", tended.held + decided.held), ("exhausted", decided.exhausted), ("lost", tended.lost),
+        ):  # fmt: skip
             if count:
-                counter.inc(count)
-        if tended.uncertain or tended.lapsed or tended.held:
-            self._log.warning(logs.LEASES_ENDED, uncertain=tended.uncertain, lapsed=tended.lapsed, held=tended.held)
+                self._log.warning(logs.MESSAGE_DIED, cause=cause, count=count)
 
     def broken(self, number: str, exc: Exception) -> None:
         """A number could not be served; another try follows when its lease has ended."""
@@ -250,7 +216,7 @@ class Journal:
         """The event loop was this late."""
         self._metrics.event_loop_lag.set(lag_s)
 
-    def may_fly(self, most: int) -> None:
+    def may_post(self, most: int) -> None:
         """So many POSTs may be in flight, of all numbers of the process together."""
         self._metrics.in_flight_cap.set(most)
 
@@ -264,13 +230,11 @@ class Journal:
 
     # the process
 
-    def round_trip(self, took_s: float) -> None:
-        """Redis answered a pipeline."""
+    def round_trip(self, took_s: float, scripts: Collection[str]) -> None:
+        """Redis answered a pipeline with these scripts in it."""
         self._metrics.redis_round_trip.observe(took_s)
-
-    def ran(self, script: str, took_s: float) -> None:
-        """Redis answered a pipeline with this script in it."""
-        self._scripts(script).observe(took_s)
+        for script in scripts:
+            self._scripts(script).observe(took_s)
 
     def lost(self) -> None:
         """Redis is away."""

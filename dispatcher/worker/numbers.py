@@ -6,10 +6,11 @@ Files are read and compared in a thread: ten thousand numbers take most of a sec
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Self
 
 from dispatcher import errors
 from dispatcher.settings import Number, NumbersFile
+from dispatcher.worker.journal import Journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +24,6 @@ class Changes:
     numbers: tuple[str, ...] = ()
     new_rates: tuple[str, ...] = ()
     new_tokens: tuple[str, ...] = ()
-
-
-class Witness(Protocol):
-    """Who hears that the numbers file was read, or could not be."""
-
-    def reloaded(self, numbers: int) -> None:
-        """The file was read again."""
-
-    def misread(self, exc: errors.SettingsError) -> None:
-        """The file is wrong; the numbers stay as they were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +58,13 @@ class _Said:
         )
 
 
-class Roster:
+class Numbers:
     """Looks at the files when asked to; a bad file keeps the old numbers and says so."""
 
-    def __init__(self, file: NumbersFile, witness: Witness) -> None:
+    def __init__(self, file: NumbersFile, journal: Journal) -> None:
         """Begin with what the file said when it was loaded, as if everybody had been told."""
         self._file = file
-        self._witness = witness
+        self._journal = journal
         self._distrusted = False
         self._reading = asyncio.Lock()
         self._said = self._told = _Said.by(file, _written_us(file))
@@ -107,12 +98,12 @@ class Roster:
             try:
                 found = await asyncio.to_thread(self._read, self._said, self._told, must=distrusted)
             except errors.SettingsError as exc:
-                self._witness.misread(exc)
+                self._journal.misread(exc)
                 return self._changes
             if found is not None:
                 self._said, self._changes, is_other = found
                 if is_other:
-                    self._witness.reloaded(len(self._said.numbers))
+                    self._journal.reloaded(len(self._said.numbers))
             return self._changes
 
     def told(self) -> None:

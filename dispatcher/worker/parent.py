@@ -12,10 +12,10 @@ from types import FrameType
 import structlog
 import uvloop
 
-from dispatcher.worker import run
 from dispatcher.observe import logs
 from dispatcher.observe.process import allow_sockets, freeze
 from dispatcher.settings import PREFIX, NumbersFile, Settings
+from dispatcher.worker import run
 
 _WATCH_EVERY_S = 0.1
 # A child that ends at once would otherwise be started again at once, for ever.

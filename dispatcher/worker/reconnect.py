@@ -1,40 +1,79 @@
-"""Brings a process back after Redis was away: first it tells what it knows, then others may claim.
+"""A process's way to its cell, and the way back after an outage: first it tells what it knows, then others may claim.
 
-A Redis that comes back may be an earlier one: a replica that lagged, a file without its last second. Knows how to
-wait and in which order, not what is told.
+A Redis that comes back may be an earlier one: a replica that lagged, a file without its last second.
 """
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from dispatcher import errors
+from dispatcher.settings import Settings
+from dispatcher.store import work
+from dispatcher.store.connection import Doorkeeper, connect
+from dispatcher.store.pipeline import Pipeline
+from dispatcher.store.schema import US, Cell
+from dispatcher.store.scripts import Command, Steps, plain
+from dispatcher.store.work import Settlement
+from dispatcher.worker.in_flight import InFlightMap, Settler
+from dispatcher.worker.journal import Journal
+
+T = TypeVar("T")
 
 _RETRY_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
-# All processes come back at about the same time; this long each leaves the others to say what they have in flight.
 MANNERS_S = 0.25
+"""All processes come back at about the same time; this long each leaves the others to say what they have in flight."""
 
 
-class Witness(Protocol):
-    """Who hears of outages."""
+class Connection:
+    """One a process: its cell over one connection, what it has in flight, and how both survive an outage.
 
-    def lost(self) -> None:
-        """Redis is away."""
+    `clock` gives seconds that go on while the machine sleeps.
+    """
 
-    def stumbled(self, task: str, exc: Exception) -> None:
-        """A bug of ours showed in a task that goes on: it is tried again."""
+    def __init__(self, settings: Settings, journal: Journal, clock: Callable[[], float]) -> None:
+        self.cell = Cell.of(settings)
+        self.clock = clock
+        self.in_flight = InFlightMap(clock)
+        self._doorkeeper = Doorkeeper()
+        url, timeout_s = settings.redis_url.get_secret_value(), settings.redis_timeout_s
+        self._redis = connect(url, timeout_s=timeout_s, doorkeeper=self._doorkeeper)
+        self.pipeline = Pipeline(self._redis, journal.round_trip)
+        self.reconnect = Reconnect(self._come_back, journal)
+        self.settler = Settler(self._settle, self.in_flight, journal.settled, self.reconnect.begin)
 
-    def regained(self) -> None:
-        """It is back, and knows again what this process knows."""
+    async def run(self, command: Command[T]) -> T:
+        """Carry out a command; raises `errors.QueueUnavailable`."""
+        return await self.pipeline.run(command)
+
+    async def follow(self, steps: Steps[T]) -> T:
+        """Carry out commands one after the other; raises `errors.QueueUnavailable`."""
+        return await self.pipeline.follow(steps)
+
+    async def aclose(self) -> None:
+        """Give up what is under way, and close."""
+        await self.reconnect.aclose()
+        await self.pipeline.idle()
+        await self._redis.aclose()
+
+    async def _settle(self, batch: Sequence[Settlement]) -> list[str]:
+        return await self.run(work.settle(self.cell, batch))
+
+    async def _come_back(self) -> None:
+        """Reconnect, and tell Redis what this process knows."""
+        await self.pipeline.idle()
+        self._doorkeeper.allow()
+        await self.settler.tell_again(round(max(self.cell.message_lease_s) * US))
+        await self.run(plain("PING", parse=bool))
 
 
-class Recovery:
-    """One a process. `come_back` reconnects and tells Redis what this process knows."""
+class Reconnect:
+    """Waits out outages; `come_back` reconnects and tells Redis what this process knows."""
 
-    def __init__(self, come_back: Callable[[], Awaitable[None]], witness: Witness) -> None:
+    def __init__(self, come_back: Callable[[], Awaitable[None]], journal: Journal) -> None:
         self._come_back = come_back
-        self._witness = witness
+        self._journal = journal
         self._ready = asyncio.Event()
         self._ready.set()
         self._task: asyncio.Task[None] | None = None
@@ -44,12 +83,12 @@ class Recovery:
         """Whether Redis is away, or this process not yet back."""
         return not self._ready.is_set()
 
-    def trouble(self) -> None:
+    def begin(self) -> None:
         """Take note that Redis did not answer."""
         if self._task is None:
             self._ready.clear()
-            self._task = asyncio.create_task(self._recover())
-            self._witness.lost()
+            self._task = asyncio.create_task(self._reconnect())
+            self._journal.lost()
 
     async def over(self) -> None:
         """Wait until this process is back."""
@@ -62,7 +101,7 @@ class Recovery:
             try:
                 await step()
             except errors.QueueUnavailable:
-                self.trouble()
+                self.begin()
             else:
                 return
 
@@ -72,7 +111,7 @@ class Recovery:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def _recover(self) -> None:
+    async def _reconnect(self) -> None:
         delays = itertools.chain(_RETRY_S, itertools.repeat(_RETRY_S[-1]))
         try:
             while True:
@@ -83,9 +122,9 @@ class Recovery:
                 except errors.QueueUnavailable:
                     pass
                 except Exception as exc:  # noqa: BLE001 - giving up would leave the process waiting for ever
-                    self._witness.stumbled("recovery", exc)
+                    self._journal.stumbled("reconnect", exc)
                 await asyncio.sleep(next(delays))
             self._ready.set()
-            self._witness.regained()
+            self._journal.regained()
         finally:
             self._task = None

@@ -2,64 +2,45 @@
 
 import asyncio
 import signal
-import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
 from dispatcher import errors
-from dispatcher.observe import logs
-from dispatcher.observe.process import end_on_signals, process_name
 from dispatcher.client import Dispatcher
-from dispatcher.worker.delivery import Delivery, Limits, Means
-from dispatcher.worker.in_flight import Flights
-from dispatcher.meta.graph import Graph
-from dispatcher.worker.arq_intake import Intake
-from dispatcher.worker.journal import Journal, harmless
-from dispatcher.store import health
-from dispatcher.store.chores import Chores
-from dispatcher.store.connection import Doorkeeper, connect
-from dispatcher.store.schema import Keys
-from dispatcher.store.pipeline import Line
-from dispatcher.store.numbers import Registry
-from dispatcher.store.work import US, Leases, Serving
-from dispatcher.store.stops import Stops
-from dispatcher.store.terms import Terms
-from dispatcher.worker.load import Load
 from dispatcher.message.message import Message, Ticket
-from dispatcher.policy.bucket import room
-from dispatcher.message.priority import Priority
-from dispatcher.worker.reconnect import Recovery
-from dispatcher.worker.numbers import Roster
-from dispatcher.settings import NumbersFile, Settings
-from dispatcher.worker.settler import Settler
+from dispatcher.meta.graph import Graph
+from dispatcher.observe import logs
 from dispatcher.observe.metrics import Metrics, serve_metrics
-from dispatcher.worker.serve import Books, Worker
+from dispatcher.observe.process import clock, end_on_signals, process_name
+from dispatcher.settings import NumbersFile, Settings
+from dispatcher.store import campaigns, health, queue, streams
+from dispatcher.store.scripts import Steps
+from dispatcher.worker.arq_intake import Intake
+from dispatcher.worker.delivery import Delivery
+from dispatcher.worker.journal import Journal, harmless
+from dispatcher.worker.numbers import Numbers
+from dispatcher.worker.reconnect import Connection
+from dispatcher.worker.serve import Worker
 
 CHORES_EVERY_S = 60.0
-_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
-
-def clock() -> float:
-    """Return seconds that go on while the machine sleeps, and never step."""
-    return time.clock_gettime(_CLOCK)
 
 
 @dataclass(frozen=True, slots=True)
 class App:
     """A worker process, put together."""
 
+    settings: Settings
+    connection: Connection
+    graph: Graph
+    numbers: Numbers
     worker: Worker
     intake: Intake
-    roster: Roster
-    recovery: Recovery
-    graph: Graph
-    line: Line
-    journal: Journal
     dispatcher: Dispatcher
-    chores: Chores
+    journal: Journal
     chores_every_s: float = CHORES_EVERY_S
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -89,15 +70,20 @@ class App:
         Not as jobs of arq: on a full Redis it starts none, though it is the chores that make room, and while its queue
         is broken it starts none either. They are bounded steps that may run twice, so every process does them.
         """
-        chores = (self.chores.trim_events, self.chores.forget_dead, self.chores.forget_campaigns)
+        cell = self.connection.cell
+        chores: Mapping[str, Callable[[], Steps[Any]]] = {
+            "trim_events": lambda: streams.trim(cell, self.settings.events_kept_s),
+            "forget_dead": lambda: queue.forget_dead(cell),
+            "forget_campaigns": lambda: campaigns.forget(cell),
+        }
         while not self.stopping.is_set():
-            for chore in chores:
+            for name, chore in chores.items():
                 try:
-                    await chore()
+                    await self.connection.follow(chore())
                 except errors.QueueUnavailable:
                     pass  # its next turn comes
                 except Exception as exc:  # noqa: BLE001 - one chore's trouble is not another's
-                    self.journal.stumbled(chore.__name__, exc)
+                    self.journal.stumbled(name, exc)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self.chores_every_s):
                     await self.stopping.wait()
@@ -105,7 +91,7 @@ class App:
     async def _checked(self) -> bool:
         """Wait for Redis and look whether it is fit; False if told to stop before it answered."""
         stopped = asyncio.create_task(self.stopping.wait())
-        checking = asyncio.create_task(self.recovery.patiently(self._check))
+        checking = asyncio.create_task(self.connection.reconnect.patiently(self._check))
         await asyncio.wait([stopped, checking], return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
         if not checking.done():
@@ -115,7 +101,7 @@ class App:
         return True
 
     async def _check(self) -> None:
-        for warning in await health.check(self.line):
+        for warning in await self.connection.follow(health.check()):
             self.journal.warned(warning)
 
     async def _send(self, given: object, default_key: str) -> Ticket:
@@ -123,66 +109,23 @@ class App:
 
 
 @asynccontextmanager
-async def assembled(settings: Settings, numbers: NumbersFile, metrics: Metrics) -> AsyncIterator[App]:
+async def assembled(settings: Settings, file: NumbersFile, metrics: Metrics) -> AsyncIterator[App]:
     """Put a worker process together; on leaving, its connections are closed."""
-    process, url = process_name(), settings.redis_url.get_secret_value()
-    journal = harmless(Journal(metrics, process), metrics.observer_errors)
-    keys, terms = Keys(settings.cell), _terms(settings)
-    doorkeeper = Doorkeeper()
-    redis = connect(url, timeout_s=settings.redis_timeout_s, doorkeeper=doorkeeper)
-    line = Line(redis, journal.round_trip, journal.ran)
-    leases = _leases(settings)
-    serving, stops = Serving(line, keys, leases, terms), Stops(line, keys, terms)
-    flights = Flights(clock)
-
-    async def come_back() -> None:
-        await line.idle()
-        doorkeeper.allow()
-        await settler.tell_again(round(max(leases.messages_s) * US))
-        await line.command("PING")
-
-    recovery = Recovery(come_back, journal)
-    settler = Settler(serving, flights, journal.settled, recovery.trouble)
+    name, url = process_name(), settings.redis_url.get_secret_value()
+    journal = harmless(Journal(metrics, name), metrics.observer_errors)
+    connection = Connection(settings, journal, clock)
     graph = Graph(url=settings.graph_url, version=settings.graph_version)
-    roster = Roster(numbers, journal)
-    means = Means(serving, graph, settler, flights, recovery, roster, clock)
-    journal.may_fly(sum(room(n.rate_per_s, most=settings.in_flight_per_number).urgent for n in roster.all()))
-    delivery = Delivery(process, means, _limits(settings), journal)
-    books = Books(stops, Registry(line, keys), Load(journal.lagged))
-    worker = Worker(process, means, delivery, books, journal, settings.take_interval_s)
-    intake = Intake(url, settings.redis_timeout_s, keys.intake, keys("refused"), process)
+    numbers = Numbers(file, journal)
+    delivery = Delivery(name, connection, graph, numbers, settings, journal)
+    worker = Worker(name, connection, delivery, numbers, settings, journal)
+    cell = connection.cell
+    intake = Intake(url, settings.redis_timeout_s, cell.intake, cell.key("refused"), name)
     async with Dispatcher.connect(url, cell=settings.cell, timeout_s=settings.redis_timeout_s) as dispatcher:
         try:
-            yield App(
-                worker,
-                intake,
-                roster,
-                recovery,
-                graph,
-                line,
-                journal,
-                dispatcher,
-                Chores(line, keys, settings.events_kept_s),
-            )
+            yield App(settings, connection, graph, numbers, worker, intake, dispatcher, journal)
         finally:
-            await recovery.aclose()
-            await line.idle()
+            await connection.aclose()
             await graph.aclose()
-            await redis.aclose()
-
-
-def _terms(settings: Settings) -> Terms:
-    return Terms(settings.events_kept_s, settings.uncertain_window_s, settings.uncertain_window_urgent_s)
-
-
-def _leases(settings: Settings) -> Leases:
-    urgent, normal, bulk = (settings.message_lease_s(priority) for priority in Priority)
-    return Leases(settings.number_lease_s, (urgent, normal, bulk))
-
-
-def _limits(settings: Settings) -> Limits:
-    urgent, normal, bulk = (settings.post_limit_s(priority) for priority in Priority)
-    return Limits(settings.claim_to_post_s, (urgent, normal, bulk), settings.in_flight_per_number)
 
 
 async def run(settings: Settings, numbers: NumbersFile) -> None:
@@ -197,8 +140,8 @@ async def run(settings: Settings, numbers: NumbersFile) -> None:
     server = serve_metrics(metrics, settings.metrics_port) if settings.metrics_port else None
     try:
         async with assembled(settings, numbers, metrics) as app:
-            _handle_signals(app, settings.stop_limit_s)
-            app.journal.said(logs.PROCESS_STARTED, numbers=len(app.roster.all()), redis=settings.redis_address)
+            _handle_signals(app)
+            app.journal.said(logs.PROCESS_STARTED, numbers=len(app.numbers.all()), redis=settings.redis_address)
             await app.run()
             app.journal.said(logs.PROCESS_STOPPED)
     finally:
@@ -206,10 +149,10 @@ async def run(settings: Settings, numbers: NumbersFile) -> None:
             await asyncio.to_thread(server.close)
 
 
-def _handle_signals(app: App, stop_limit_s: float) -> None:
+def _handle_signals(app: App) -> None:
     def stop(name: str) -> None:
         app.journal.said(logs.PROCESS_STOPPING, signal=name)
         app.stop()
 
-    end_on_signals(stop, stop_limit_s)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, app.roster.distrust)
+    end_on_signals(stop, app.settings.stop_limit_s)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, app.numbers.distrust)

@@ -1,120 +1,117 @@
 """Who serves which number: takes numbers whose time has come, gives them back, and keeps the books in order."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 from dispatcher import errors
-from dispatcher.worker.delivery import Delivery, Means
-from dispatcher.store.numbers import Published, Registry
-from dispatcher.store.work import EXAMINED_A_TAKE, Tended
-from dispatcher.store.stops import Stops
-from dispatcher.worker.load import Load
-from dispatcher.settings import Number
+from dispatcher.settings import Number, Settings
+from dispatcher.store import numbers as store
+from dispatcher.store import stops, work
+from dispatcher.store.work import EXAMINED_A_TAKE
+from dispatcher.worker.delivery import Delivery
+from dispatcher.worker.journal import Journal
+from dispatcher.worker.numbers import Numbers
+from dispatcher.worker.reconnect import Connection
 
 TEND_EVERY_S = 1.0
 FILES_EVERY_S = 1.0
+STUMBLED_S = 1.0
+"""A bug that shows at each step would else be reported a hundred times a second."""
 
 
-class Witness(Protocol):
-    """Who hears what happens to numbers, for logs and metrics."""
+class Lag:
+    """How late the event loop runs, as a running mean in seconds; `on_lag` hears each measurement.
 
-    def serving(self, numbers: int) -> None:
-        """So many numbers are served now."""
+    A process that is late gives numbers back rather than serve them badly. A claim must become a POST within a second,
+    and a number's lease is renewed by claims: a quarter of a second late is still harmless, much more is not.
+    """
 
-    def tended(self, tended: Tended) -> None:
-        """A step of upkeep was done."""
+    EVERY_S = 0.05
+    HIGH_S = 0.25
+    LOW_S = 0.1
+    SHARE = 0.2  # of the newest measurement: about a quarter of a second of memory
 
-    def broken(self, number: str, exc: Exception) -> None:
-        """A number could not be served; another try follows when its lease has ended."""
+    def __init__(self, on_lag: Callable[[float], None]) -> None:
+        self.lag_s = 0.0
+        self.is_high = False
+        self._on_lag = on_lag
 
-    def overloaded(self, given_back: int, lag_s: float) -> None:
-        """The event loop is late; numbers were given back."""
+    async def measure(self) -> None:
+        """Measure until cancelled."""
+        while True:
+            asleep_at = time.monotonic()
+            await asyncio.sleep(self.EVERY_S)
+            self.note(time.monotonic() - asleep_at - self.EVERY_S)
 
-
-@dataclass(frozen=True, slots=True)
-class Books:
-    """What a worker keeps in order beside deliveries: stops, the registry of numbers, and its own load."""
-
-    stops: Stops
-    registry: Registry
-    load: Load
+    def note(self, lag_s: float) -> None:
+        """Take one measurement into account; high from 0.25 s on, until it is below 0.1 s again."""
+        lag_s = max(0.0, lag_s)
+        self.lag_s += self.SHARE * (lag_s - self.lag_s)
+        self.is_high = self.lag_s > (self.LOW_S if self.is_high else self.HIGH_S)
+        self._on_lag(lag_s)
 
 
 class Worker:
-    """The loops of one process beside its deliveries."""
+    """The loops of one process beside its deliveries; `owner` is the process."""
 
     def __init__(
-        self, process: str, means: Means, delivery: Delivery, books: Books, witness: Witness, take_every_s: float
+        self,
+        owner: str,
+        connection: Connection,
+        delivery: Delivery,
+        numbers: Numbers,
+        settings: Settings,
+        journal: Journal,
     ) -> None:
-        self._process = process
-        self._means = means
+        self._owner = owner
+        self._connection = connection
+        self._cell = connection.cell
+        self._reconnect = connection.reconnect
         self._delivery = delivery
-        self._books = books
-        self._witness = witness
-        self._take_every_s = take_every_s
+        self._numbers = numbers
+        self._journal = journal
+        self._lag = Lag(journal.lagged)
+        self._take_every_s = settings.take_interval_s
         self._served: dict[str, asyncio.Task[None]] = {}
         self._publishing = asyncio.Lock()
         self._stopping = asyncio.Event()
-        self._stopped: asyncio.Task[bool]
 
     def stop(self) -> None:
-        """Take nothing more and give back what is not posted; `run` returns when what is in flight has landed."""
+        """Take nothing more and give back what is not posted; `run` returns when what is in flight has ended."""
         self._stopping.set()
         self._delivery.stop()
 
     async def run(self) -> None:
-        """Serve until stopped. Redis may go away and come back; only a bug raises."""
-        self._stopped = asyncio.create_task(self._stopping.wait())
+        """Serve until stopped. Redis may go away and come back; what a bug ends is reported and tried again."""
         async with asyncio.TaskGroup() as group:
-            measuring = group.create_task(self._books.load.measure())
+            measuring = group.create_task(self._lag.measure())
             taking = group.create_task(self._take_until_stopped())
-            tending = group.create_task(self._tend_until_stopped())
-            following = group.create_task(self._follow_files())
+            tending = group.create_task(self._again_until_stopped("tend", self._tend, TEND_EVERY_S))
+            following = group.create_task(self._again_until_stopped("files", self._look_at_files, FILES_EVERY_S))
             await asyncio.wait([taking, tending])
             measuring.cancel()
             following.cancel()
-        self._stopped.cancel()
         await self._leave()
-
-    async def _redis_back_or_stopped(self) -> None:
-        if self._means.recovery.is_away:
-            over = asyncio.create_task(self._means.recovery.over())
-            await asyncio.wait([over, self._stopped], return_when=asyncio.FIRST_COMPLETED)
-            over.cancel()
-
-    async def _leave(self) -> None:
-        """Give the numbers back at once, then let what is in flight land and settle it."""
-        if self._means.recovery.is_away and not self._means.flights and not self._means.settler.is_busy:
-            return  # nobody to tell, and nothing to say
-        await self._means.recovery.patiently(self._release_all)
-        if self._served:
-            await asyncio.wait(self._served.values())
-        await self._means.flights.empty()
-        while self._means.settler.is_busy:
-            await self._means.settler.drain()
-            await self._means.recovery.over()
-            await asyncio.sleep(self._take_every_s)
-
-    async def _release_all(self) -> None:
-        if self._served:
-            await self._means.serving.release(self._process, list(self._served))
 
     async def _take_until_stopped(self) -> None:
         passed_by = 0
         while not self._stopping.is_set():
-            if not self._books.load.is_high:
+            if not self._lag.is_high:
                 try:
                     passed_by = await self._take(passed_by)
                 except errors.QueueUnavailable:
-                    self._means.recovery.trouble()
+                    self._reconnect.begin()
+                except Exception as exc:  # noqa: BLE001 - without this loop no number would be taken any more
+                    self._journal.stumbled("take", exc)
+                    await self._pause(STUMBLED_S)
             await asyncio.sleep(self._take_every_s)
             await self._redis_back_or_stopped()
 
     async def _take(self, passed_by: int) -> int:
         """Take what is due; returns how many due numbers to pass by next time, because nobody here can serve them."""
-        examined, taken = await self._means.serving.take(self._process, passed_by)
+        examined, taken = await self._connection.run(work.take(self._cell, self._owner, passed_by))
         for number in taken:
             self._serve(number)
         return passed_by + examined - len(taken) if examined == EXAMINED_A_TAKE else 0
@@ -123,13 +120,8 @@ class Worker:
         before = self._served.get(number)
         task = asyncio.create_task(self._serve_after(before, number))
         self._served[number] = task
-        self._witness.serving(len(self._served))
         task.add_done_callback(lambda _: self._served_until_now(number, task))
-
-    def _served_until_now(self, number: str, task: asyncio.Task[None]) -> None:
-        if self._served.get(number) is task:
-            del self._served[number]
-            self._witness.serving(len(self._served))
+        self._journal.serving(len(self._served))
 
     async def _serve_after(self, before: asyncio.Task[None] | None, number: str) -> None:
         """Serve a number; once given back it may come again while the last of its batch still waits to be posted."""
@@ -138,62 +130,98 @@ class Worker:
         try:
             await self._delivery.serve(number)
         except Exception as exc:  # noqa: BLE001 - one number's trouble is not another's
-            self._witness.broken(number, exc)
+            self._journal.broken(number, exc)
 
-    async def _tend_until_stopped(self) -> None:
+    def _served_until_now(self, number: str, task: asyncio.Task[None]) -> None:
+        if self._served.get(number) is task:
+            del self._served[number]
+            self._journal.serving(len(self._served))
+
+    async def _again_until_stopped(self, task: str, step: Callable[[], Awaitable[None]], every_s: float) -> None:
+        """Do a step again and again, each beside all else."""
         while not self._stopping.is_set():
             try:
-                await self._tend()
+                await step()
             except errors.QueueUnavailable:
-                self._means.recovery.trouble()
-            await asyncio.wait([self._stopped], timeout=TEND_EVERY_S)
+                self._reconnect.begin()
+            except Exception as exc:  # noqa: BLE001 - without this loop the others would think this process dead
+                self._journal.stumbled(task, exc)
+            await self._pause(every_s)
             await self._redis_back_or_stopped()
 
     async def _tend(self) -> None:
-        self._means.flights.forget()
+        """Do upkeep of the cell, and say that this process is alive."""
+        self._connection.in_flight.forget()
         more = True
         while more and not self._stopping.is_set():
-            tended = await self._means.serving.tend(self._process)
-            self._witness.tended(tended)
-            if tended.forgotten:  # also when this process has just begun
+            tended, decided, unparked = await asyncio.gather(
+                self._connection.run(work.tend(self._cell, self._owner)),
+                self._connection.run(work.decide(self._cell)),
+                self._connection.run(stops.unpark(self._cell)),
+            )
+            self._journal.tended(tended, decided)
+            if tended.unknown:  # also when this process has just begun
                 await self._publish()
-            more = tended.more | await self._books.stops.unpark()
-        if self._books.load.is_high:
+            more = bool(tended.more or decided.more or unparked.more)
+        if self._lag.is_high:
             await self._give_back()
 
     async def _give_back(self) -> None:
         """Leave half of the numbers to others; what a claim then finds lost, it no longer serves."""
-        numbers = list(self._served)[len(self._served) // 2 + 1 :]
-        if numbers:
-            await self._means.serving.release(self._process, numbers)
-        self._witness.overloaded(len(numbers), self._books.load.lag_s)
-
-    async def _follow_files(self) -> None:
-        """Beside all else: files may be many, or slow."""
-        while not self._stopping.is_set():
-            try:
-                await self._look_at_files()
-            except errors.QueueUnavailable:
-                self._means.recovery.trouble()
-            await asyncio.wait([self._stopped], timeout=FILES_EVERY_S)
-            await self._redis_back_or_stopped()
+        given = list(self._served)[len(self._served) // 2 + 1 :]
+        if given:
+            await self._connection.run(work.release(self._cell, self._owner, given))
+        self._journal.overloaded(len(given), self._lag.lag_s)
 
     async def _look_at_files(self) -> None:
         """Tell of changes until all who need to know of them do."""
-        changes = await self._means.roster.refresh()
+        changes = await self._numbers.refresh()
         if not changes.any:
             return
-        roster = self._means.roster
-        numbers = [number for id_ in changes.numbers if (number := roster.get(id_))]
-        await self._publish(numbers, changes.new_rates)
-        await self._means.serving.wake(changes.new_tokens)
-        roster.told()
+        await self._publish(
+            [number for id_ in changes.numbers if (number := self._numbers.get(id_))], changes.new_rates
+        )
+        await self._connection.follow(work.wake(self._cell, changes.new_tokens))
+        self._numbers.told()
 
-    async def _publish(self, numbers: Sequence[Number] | None = None, new_rates: Sequence[str] = ()) -> None:
+    async def _publish(self, given: Sequence[Number] | None = None, new_rates: Sequence[str] = ()) -> None:
         """Say what there is to know of these numbers, or of all, and for which ones this process has a token."""
         async with self._publishing:  # what an earlier look found must not come after this
-            roster = self._means.roster
-            given = roster.all() if numbers is None else numbers
-            published = (Published(n.id, n.name, n.rate_per_s, n.waba_id or "") for n in given)
-            await self._books.registry.publish(published, written_us=roster.written_us, changed=new_rates)
-            await self._means.serving.serve(self._process, roster.credentials())
+            numbers = self._numbers.all() if given is None else given
+            written_us = self._numbers.written_us
+            await self._connection.follow(store.publish(self._cell, numbers, written_us=written_us, changed=new_rates))
+            await self._connection.follow(work.announce(self._cell, self._owner, self._numbers.credentials()))
+
+    async def _leave(self) -> None:
+        """Give the numbers back at once, then let what is in flight end and settle it."""
+        in_flight, settler = self._connection.in_flight, self._connection.settler
+        if self._reconnect.is_away and not in_flight and not settler.is_busy:
+            return  # nobody to tell, and nothing to say
+        await self._reconnect.patiently(self._release_all)
+        if self._served:
+            await asyncio.wait(self._served.values())
+        await in_flight.empty()
+        while settler.is_busy:
+            await settler.drain()
+            await self._reconnect.over()
+            await asyncio.sleep(self._take_every_s)
+
+    async def _release_all(self) -> None:
+        if self._served:
+            await self._connection.run(work.release(self._cell, self._owner, list(self._served)))
+
+    async def _redis_back_or_stopped(self) -> None:
+        if self._reconnect.is_away:
+            ends = [asyncio.create_task(wait) for wait in (self._reconnect.over(), self._stopping_wait())]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for end in ends:
+                end.cancel()
+
+    async def _stopping_wait(self) -> None:
+        await self._stopping.wait()
+
+    async def _pause(self, for_s: float) -> None:
+        """Wait, until stopped at most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(for_s):
+                await self._stopping.wait()

@@ -12,17 +12,16 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from dispatcher import Dispatcher
-from dispatcher.observe import logs
-from dispatcher.api.run import Api, Means, Times, assembled, words_of
 from dispatcher.api.metrics import ApiMetrics
+from dispatcher.api.run import Api, Means, Times, assembled, words_of
 from dispatcher.api.server import address_of, listen
-from dispatcher.store.embedded import Server
-from dispatcher.store.schema import Keys
-from dispatcher.store.pipeline import Line
-from dispatcher.store.numbers import Published, Registry
+from dispatcher.observe import logs
 from dispatcher.settings import Settings
+from dispatcher.store import schema
+from dispatcher.store.embedded import Server
 from tests.api.meta import NUMBER, SECRET, WABA, WEBHOOKS, signed
 from tests.cell import eventually
+from tests.store.cell import publish, published
 
 _CELLS = itertools.count(1)
 TOKEN = "open-sesame"
@@ -47,7 +46,7 @@ class Running:
 
     @property
     def prefix(self) -> str:
-        return Keys(self.settings.cell).prefix
+        return schema.Cell(self.settings.cell).prefix
 
     async def post(self, body: bytes, headers: dict[str, str] | None = None) -> int:
         answer = await self.http.post(WEBHOOKS, content=body, headers=signed(body) if headers is None else headers)
@@ -114,7 +113,7 @@ async def api(server: Server, redis: Redis) -> AsyncIterator[Running]:
 @pytest.fixture
 async def client(api: Running) -> AsyncIterator[Dispatcher]:
     """A producer of the cell, whose number is known."""
-    await Registry(Line(api.redis), Keys(api.settings.cell)).publish([Published(NUMBER, "otp", 80.0, WABA)])
+    await publish(api.redis, api.settings.cell, published(NUMBER, "otp", 80.0, WABA))
     async with Dispatcher.connect(api.settings.redis_url.get_secret_value(), cell=api.settings.cell) as made:
         yield made
 

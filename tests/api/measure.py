@@ -17,11 +17,10 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from dispatcher import Dispatcher
+from dispatcher.store import schema
 from dispatcher.store.embedded import Server
-from dispatcher.store.schema import Keys
-from dispatcher.store.pipeline import Line
-from dispatcher.store.numbers import Published, Registry
 from tests.api.meta import NUMBER, WABA, WEBHOOKS, api_process, pinned, signature, status, webhook
+from tests.store.cell import publish, published
 
 STATUSES = ("sent", "delivered", "read")
 CELL = "measure"
@@ -42,7 +41,7 @@ class Found:
 
 async def measure(server: Server, *, updates: int, a_body: int, per_s: float | None, connections: int = 32) -> Found:
     """Send receipts of messages of ours, as fast as they are answered or at a rate, and wait for them to be applied."""
-    prefix = Keys(CELL).prefix
+    prefix = schema.Cell(CELL).prefix
     folder = Path(tempfile.mkdtemp())
     async with Redis.from_url(server.url, protocol=2) as redis:
         await redis.flushall()
@@ -69,7 +68,7 @@ async def measure(server: Server, *, updates: int, a_body: int, per_s: float | N
 
 
 async def _enqueue(url: str, redis: Redis, count: int) -> None:
-    await Registry(Line(redis), Keys(CELL)).publish([Published(NUMBER, "otp", 80.0, WABA)])
+    await publish(redis, CELL, published(NUMBER, "otp", 80.0, WABA))
     content = {"type": "text", "text": {"body": "hello"}}
     async with Dispatcher.connect(url, cell=CELL) as client:
         given = ({"number": NUMBER, "to": "+15551234567", "key": f"k{i}", "content": content} for i in range(count))

@@ -14,7 +14,6 @@ from dispatcher.api.run import Times
 from dispatcher.api.turns import Turns
 from dispatcher.store.embedded import Server
 from dispatcher.store.webhooks import forward_name
-from dispatcher.store.schema import Keys
 from tests.api.conftest import Running, running
 from tests.api.meta import signature, status, text, webhook
 from tests.cell import eventually

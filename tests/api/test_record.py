@@ -5,10 +5,10 @@ import asyncio
 from redis.asyncio import Redis
 
 from dispatcher.api.heart import SPACING_S
+from dispatcher.store import schema
 from dispatcher.store.embedded import Server
-from dispatcher.store.webhooks import UNSEEN_MOST_S, Inbox
-from dispatcher.store.schema import Keys
 from dispatcher.store.pipeline import Line
+from dispatcher.store.webhooks import UNSEEN_MOST_S, Inbox
 from dispatcher.store.work import US
 from tests.api.conftest import Running, running
 from tests.api.meta import webhook
@@ -33,7 +33,7 @@ async def test_a_start_is_a_gap_and_a_beat_is_none(server: Server, redis: Redis)
 
 
 async def test_a_door_that_was_not_seen_for_five_seconds_had_a_gap(redis: Redis) -> None:
-    line, door = Line(redis), Keys()("door")
+    line, door = Line(redis), schema.Cell().key("door")
     inbox = Inbox(line, Keys(), "door-1")
     assert (await inbox.beat()).marked
     assert not (await inbox.beat()).marked
@@ -46,7 +46,7 @@ async def test_a_door_that_was_not_seen_for_five_seconds_had_a_gap(redis: Redis)
 
 
 async def test_a_gap_is_told_with_the_next_body(redis: Redis) -> None:
-    inbox, door = Inbox(Line(redis), Keys(), "door-1"), Keys()("door")
+    inbox, door = Inbox(Line(redis), Keys(), "door-1"), schema.Cell().key("door")
     await inbox.store(b"{}", "", "")
     first = int(await redis.hget(door, "gap") or 0)  # type: ignore[misc]
     await inbox.store(b"{}", "", "")
@@ -62,7 +62,7 @@ async def test_a_door_that_falls_silent_beside_another_is_a_gap_once(redis: Redi
     for inbox in (first, second):
         await inbox.beat()
     assert not (await first.beat()).marked
-    await redis.zadd(Keys()("doors"), {"door-2": await now_us(redis) - round(UNSEEN_MOST_S * US) - 1})
+    await redis.zadd(schema.Cell().key("doors"), {"door-2": await now_us(redis) - round(UNSEEN_MOST_S * US) - 1})
     assert (await first.beat()).marked
     assert not (await first.beat()).marked
 
@@ -72,7 +72,7 @@ async def test_a_door_that_says_goodbye_beside_another_is_no_gap(redis: Redis) -
     for inbox in (first, second):
         await inbox.beat()
     await second.beat(is_last=True)
-    assert await redis.zrange(Keys()("doors"), 0, -1) == [b"door-1"]
+    assert await redis.zrange(schema.Cell().key("doors"), 0, -1) == [b"door-1"]
     assert not (await first.beat()).marked
 
 

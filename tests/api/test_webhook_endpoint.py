@@ -8,8 +8,8 @@ import pytest
 from redis.asyncio import Redis
 
 from dispatcher import Dispatcher
-from dispatcher.api.run import Times
 from dispatcher.api.bodies import BODY_BYTES_MAX
+from dispatcher.api.run import Times
 from dispatcher.store.embedded import Server
 from tests.api.conftest import TOKEN, Running, message, running
 from tests.api.meta import SECRET, WEBHOOKS, signature, signed, status, webhook

@@ -6,26 +6,26 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from dispatcher.store.spool import GROUP, Spool
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from dispatcher import Dispatcher, errors
-from dispatcher.api.run import Times
 from dispatcher.api.journal import Journal
 from dispatcher.api.metrics import ApiMetrics
+from dispatcher.api.run import Times
 from dispatcher.api.webhook_worker import Reception
-from dispatcher.store.embedded import Server
-from dispatcher.store.schema import Keys
-from dispatcher.store.pipeline import Line
-from dispatcher.store.receipts import Applied, Receiving
-from dispatcher.store.spool import GROUP, Spool
 from dispatcher.meta.optout import Words
 from dispatcher.meta.updates import Inbound, Notice, Preference, Receipt, Unreadable
+from dispatcher.store import schema
+from dispatcher.store.embedded import Server
+from dispatcher.store.pipeline import Line
+from dispatcher.store.receipts import Applied, Receiving
 from tests.api.conftest import Running, message, running
 from tests.api.meta import WABA, status, text, webhook
 from tests.cell import eventually
 
-KEY = Keys()("webhooks")
+KEY = schema.Cell().key("webhooks")
 
 
 async def test_receipts_inbound_messages_wishes_and_the_rest_are_applied(api: Running, client: Dispatcher) -> None:
@@ -149,10 +149,10 @@ async def test_a_body_that_makes_us_fail_is_kept_aside_after_three_deliveries(re
     made, fragile, metrics = reception(redis, ZeroDivisionError())
     await worked(redis, made, ["k1", "bad", "k2"])
     assert sorted(fragile.seen) == ["k1", "k2"]
-    (row,) = await redis.lrange(Keys()("unreadable"), 0, -1)  # type: ignore[misc]
+    (row,) = await redis.lrange(schema.Cell().key("unreadable"), 0, -1)  # type: ignore[misc]
     assert json.loads(row)["reason"] == "internal error: ZeroDivisionError"
     assert '"d1:1:bad"' in json.loads(row)["raw"]
-    assert await redis.hexists(Keys()("door"), "gap")  # type: ignore[misc]
+    assert await redis.hexists(schema.Cell().key("door"), "gap")  # type: ignore[misc]
     assert metrics.registry.get_sample_value("dispatcher_webhook_updates_total", {"kind": "unreadable"}) == 1
     # once together with others, and three times alone
     assert fragile.often == 1_000 - 4
@@ -162,7 +162,7 @@ async def test_a_failure_that_passes_costs_nothing(redis: Redis) -> None:
     made, fragile, _ = reception(redis, ZeroDivisionError(), often=2)
     await worked(redis, made, ["bad", "k1"])
     assert sorted(fragile.seen) == ["bad", "k1"]
-    assert await redis.llen(Keys()("unreadable")) == 0  # type: ignore[misc]
+    assert await redis.llen(schema.Cell().key("unreadable")) == 0  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("failure", [errors.QueueUnavailable("away"), errors.QueueFull("full")])
@@ -170,14 +170,14 @@ async def test_trouble_of_redis_is_waited_out(redis: Redis, failure: errors.Queu
     made, fragile, _ = reception(redis, failure, often=6)
     await worked(redis, made, ["bad", "k1"])
     assert sorted(fragile.seen) == ["bad", "k1"]
-    assert await redis.llen(Keys()("unreadable")) == 0  # type: ignore[misc]
+    assert await redis.llen(schema.Cell().key("unreadable")) == 0  # type: ignore[misc]
 
 
 async def test_broken_data_in_redis_keeps_its_body_where_it_is(redis: Redis) -> None:
     made, fragile, _ = reception(redis, errors.QueueBroken("WRONGTYPE"), often=8)
     await worked(redis, made, ["k1", "bad", "k2"])
     assert sorted(fragile.seen) == ["bad", "k1", "k2"]
-    assert await redis.llen(Keys()("unreadable")) == 0  # type: ignore[misc]
+    assert await redis.llen(schema.Cell().key("unreadable")) == 0  # type: ignore[misc]
 
 
 async def test_a_body_that_no_process_came_back_from_is_kept_aside_untried(redis: Redis) -> None:
@@ -189,7 +189,7 @@ async def test_a_body_that_no_process_came_back_from_is_kept_aside_untried(redis
         await spool.draw(1, 0)
     await worked(redis, made, ["k1"])
     assert fragile.often == 1_000
-    assert await redis.llen(Keys()("unreadable")) == 1  # type: ignore[misc]
+    assert await redis.llen(schema.Cell().key("unreadable")) == 1  # type: ignore[misc]
 
 
 async def test_nothing_is_left_pending(api: Running) -> None:

@@ -17,8 +17,8 @@ def _end_with_parent(told: threading.Event) -> None:
 
 def _worker() -> None:
     """Be a worker process, with the settings of the environment."""
-    from dispatcher.worker import parent
     from dispatcher.settings import Settings
+    from dispatcher.worker import parent
 
     parent.work(Settings.load())
 

@@ -13,13 +13,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from dispatcher.store.embedded import Server
+from dispatcher.policy.bucket import Room
 from dispatcher.store.connection import connect
-from dispatcher.store.schema import Keys
+from dispatcher.store.embedded import Server
 from dispatcher.store.pipeline import Line
 from dispatcher.store.scripts import script
 from dispatcher.store.work import Asking, Leases, Serving, Settlement
-from dispatcher.policy.bucket import Room
 from tests.bench.filling import fill
 from tests.bench.harness import NUMBER, UNPACED_PER_S, WABA, percentile
 

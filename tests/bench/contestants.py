@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dispatcher.store.connection import connect
-from dispatcher.store.schema import Keys
 from dispatcher.policy.bucket import room
 from dispatcher.settings import Settings
+from dispatcher.store import schema
+from dispatcher.store.connection import connect
 from tests.bench import bull, stock_arq
 from tests.bench.harness import LATENCY_MS, NUMBER, UNPACED_PER_S, Rig, rig, until
 from tests.bench.processes import Child, Meter
@@ -75,10 +75,10 @@ async def _most_sending_until_done(it: Rig) -> int:
     """Wait until nothing waits or is claimed; the most that was seen between claim and settlement."""
     most: int = 0
     deadline = time.monotonic() + _LIMIT_S
-    lanes = Keys().lanes(NUMBER)
+    lanes = schema.Cell().lanes(NUMBER)
     while time.monotonic() < deadline:
         async with it.redis.pipeline(transaction=True) as pipe:
-            for name in (Keys()("sending"), *lanes):
+            for name in (schema.Cell().key("sending"), *lanes):
                 pipe.zcard(name)
             sending, *waiting = await pipe.execute()
         most = max(most, int(sending))

@@ -7,11 +7,10 @@ has prepared: only key, recipient and number differ. What lies there then is wha
 import hashlib
 from typing import Any
 
-from dispatcher.store.schema import Keys
+from dispatcher.message.message import Message, new_key
 from dispatcher.store.pipeline import Line
 from dispatcher.store.queue import Producing
 from dispatcher.store.scripts import Script, script
-from dispatcher.message.message import Message, new_key
 from tests.bench.harness import NUMBER, message
 
 _MESSAGES_A_CALL = 50  # as the client does

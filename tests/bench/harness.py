@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from dispatcher import Dispatcher
-from dispatcher.store.embedded import Server
+from dispatcher.store import schema
 from dispatcher.store.connection import connect
-from dispatcher.store.schema import Keys
+from dispatcher.store.embedded import Server
 from dispatcher.store.pipeline import Line
-from dispatcher.store.numbers import Published, Registry
 from dispatcher.store.stops import Stop, Stops
 from tests.bench.cloud import Cloud, cloud, sink
 from tests.bench.processes import Child, Meter
+from tests.store.cell import published
 
 NUMBER = "106540352242922"
 SECOND = "106540352242923"
@@ -74,7 +74,7 @@ class Rig:
 
     async def register(self) -> None:
         """Publish the numbers, as a command with the numbers file does, so that producers may begin before workers."""
-        numbers = [Published(number, f"bench-{number}", rate, WABA) for number, rate in self.rates.items()]
+        numbers = [published(number, f"bench-{number}", rate, WABA) for number, rate in self.rates.items()]
         await Registry(Line(self.redis), Keys()).publish(numbers)
 
     async def enqueue(self, count: int, *, priority: str = "bulk", prefix: str = "b") -> float:
@@ -97,7 +97,7 @@ class Rig:
         async def all_serve() -> bool:
             for child in self.workers:
                 child.check()
-            return int(await self.redis.zcard(Keys()("processes"))) >= len(self.workers)
+            return int(await self.redis.zcard(schema.Cell().key("processes"))) >= len(self.workers)
 
         await until(all_serve, _START_LIMIT_S)
 

@@ -8,7 +8,6 @@ from statistics import fmean
 from typing import Any
 
 from dispatcher import Dispatcher
-from dispatcher.store.schema import Keys
 from dispatcher.message.message import Message, body, new_key
 from tests.bench import claims
 from tests.bench.claims import Case

@@ -4,10 +4,11 @@ import json
 from typing import Any
 
 from dispatcher.store.overview import Overlook
-from dispatcher.store.numbers import Published
+
 from dispatcher.meta.updates import Unreadable
+from dispatcher.store import numbers, receipts, work
 from tests.cli.conftest import Commands
-from tests.store.cell import NUMBER, OTHER, OWNER, TOKEN, WABA, Cell, template
+from tests.store.cell import NUMBER, OTHER, OWNER, TOKEN, WABA, Cell, published, template
 
 OPEN = {"state": "open", "why": "", "until": None}
 NONE = {
@@ -51,12 +52,12 @@ def test_everything_that_waits_is_counted(commands: Commands) -> None:
         await cell.stop("template::shipped")
         await cell.queue("parked", number=OTHER, content=template("shipped"))
         await cell.claim_all(OTHER, waba_id="")
-        await cell.serving.serve(OWNER, dict.fromkeys([NUMBER], TOKEN))
-        await cell.serving.tend(OWNER)
-        await cell.redis.zadd(cell.keys.intake, {"job": 1})
-        await cell.line.command("LPUSH", cell.keys("refused"), "{}")
-        await cell.receiving.keep_aside([Unreadable("no JSON", "x", is_receipt=True)])
-        await cell.redis.xadd(cell.keys("webhooks"), {"body": "{}"})
+        await cell.run(work.announce, OWNER, dict.fromkeys([NUMBER], TOKEN))
+        await cell.run(work.tend, OWNER)
+        await cell.redis.zadd(cell.cell.intake, {"job": 1})
+        await cell.line.command("LPUSH", cell.key("refused"), "{}")
+        await cell.run(receipts.keep_unreadable, [Unreadable("no JSON", "x", is_receipt=True)])
+        await cell.redis.xadd(cell.key("webhooks"), {"body": "{}"})
 
     commands.register()
     commands.arrange(arrange)
@@ -110,7 +111,7 @@ def test_a_number_names_the_stops_that_hold_it(commands: Commands) -> None:
 
 def test_a_stop_that_is_over_holds_nothing(commands: Commands) -> None:
     async def arrange(cell: Cell) -> None:
-        await cell.line.command("HSET", cell.keys("stops"), "all", json.dumps({"action": "hold", "until": 1_000_000}))
+        await cell.line.command("HSET", cell.key("stops"), "all", json.dumps({"action": "hold", "until": 1_000_000}))
 
     commands.register()
     commands.arrange(arrange)
@@ -120,9 +121,9 @@ def test_a_stop_that_is_over_holds_nothing(commands: Commands) -> None:
 def test_what_is_not_ours_in_redis_does_not_hide_the_rest(commands: Commands) -> None:
     async def arrange(cell: Cell) -> None:
         await cell.queue("k1")
-        for name in (cell.keys.gate(NUMBER), cell.keys.lane(NUMBER, 2), cell.keys("dead"), cell.keys("refused")):
+        for name in (cell.cell.gate(NUMBER), cell.cell.lane(NUMBER, 2), cell.key("dead"), cell.key("refused")):
             await cell.redis.set(name, "x")
-        await cell.line.command("HSET", cell.keys("numbers"), OTHER, "x")
+        await cell.line.command("HSET", cell.key("numbers"), OTHER, "x")
 
     commands.register()
     commands.arrange(arrange)
@@ -137,9 +138,9 @@ def test_what_is_not_ours_in_redis_does_not_hide_the_rest(commands: Commands) ->
 def test_many_numbers_are_all_seen(commands: Commands) -> None:
     async def arrange(cell: Cell) -> list[int]:
         names = [str(10_000 + place) for place in range(1201)]
-        await cell.registry.publish(Published(name, f"n{name}", 1.0, "") for name in names)
-        await cell.serving.serve(OWNER, dict.fromkeys(names[::2], TOKEN))
-        await cell.serving.tend(OWNER)
+        await cell.run(numbers.publish, (published(name, f"n{name}", 1.0, "") for name in names))
+        await cell.run(work.announce, OWNER, dict.fromkeys(names[::2], TOKEN))
+        await cell.run(work.tend, OWNER)
         found = await Overlook(cell.line, cell.keys).cell()
         return [len(number.workers) for number in found.numbers]
 
@@ -149,7 +150,7 @@ def test_many_numbers_are_all_seen(commands: Commands) -> None:
 def test_refused_jobs_are_listed_without_what_they_held(commands: Commands) -> None:
     async def arrange(cell: Cell) -> None:
         entry = {"job": "j1", "reason": "unreadable: no JSON", "at": "2026-11-22T15:00:00+00:00", "size": 7}
-        await cell.line.command("LPUSH", cell.keys("refused"), json.dumps({**entry, "given": "a secret"}), "rubbish")
+        await cell.line.command("LPUSH", cell.key("refused"), json.dumps({**entry, "given": "a secret"}), "rubbish")
 
     assert commands.json("status", "--refused") == []
     assert commands.run("status", "--refused").err == "dispatcher: no job was refused"
@@ -163,7 +164,7 @@ def test_refused_jobs_are_listed_without_what_they_held(commands: Commands) -> N
 
 def test_what_could_not_be_read_of_webhooks_is_listed(commands: Commands) -> None:
     async def arrange(cell: Cell) -> None:
-        await cell.receiving.keep_aside([Unreadable("no status", '{"id":1}', is_receipt=True)])
+        await cell.run(receipts.keep_unreadable, [Unreadable("no status", '{"id":1}', is_receipt=True)])
 
     assert commands.json("status", "--unreadable") == []
     assert commands.run("status", "--unreadable").err == "dispatcher: everything could be read"

@@ -17,8 +17,8 @@ import pytest
 
 from dispatcher.store.embedded import Server
 from tests.cli.conftest import NUMBERS_FILE, Commands
-from tests.store.cell import NUMBER
 from tests.servers import OwnServer
+from tests.store.cell import NUMBER
 
 COMMAND = [sys.executable, "-m", "dispatcher"]
 PATIENCE_S = 20.0
@@ -196,7 +196,7 @@ def test_a_wrong_password_is_named(commands: Commands, monkeypatch: pytest.Monke
 
 
 def test_data_of_another_kind_is_broken_not_away(commands: Commands) -> None:
-    commands.arrange(lambda cell: cell.redis.set(cell.keys("numbers"), "x"))
+    commands.arrange(lambda cell: cell.redis.set(cell.key("numbers"), "x"))
     said = commands.run("numbers")
     assert said.code == 1
     assert said.err.startswith("dispatcher: Redis refused: WRONGTYPE")

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from dispatcher.store.numbers import Registered
 from dispatcher.message.message import State
+from dispatcher.store import numbers
+from dispatcher.store.numbers import Registered
 from tests.cli.conftest import NUMBERS_FILE, Commands
 from tests.store.cell import NUMBER, WABA, Cell
 
@@ -19,7 +20,7 @@ def body(commands: Commands, key: str = "k1") -> dict[str, Any]:
     """What would be posted."""
 
     async def read(cell: Cell) -> dict[str, Any]:
-        raw = await cell.redis.get(cell.keys("body:" + key))
+        raw = await cell.redis.get(cell.key("body:" + key))
         return dict(json.loads(raw + b"}"))
 
     return commands.arrange(read)
@@ -77,7 +78,7 @@ def test_every_flag_reaches_the_message(commands: Commands) -> None:
     assert commands.run("send", *HELLO, *(word for flag in flags.items() for word in flag)).code == 0
 
     async def read(cell: Cell) -> tuple[dict[str, str], bytes | None]:
-        return await cell.record("k1"), await cell.redis.get(cell.keys("extra:k1"))
+        return await cell.record("k1"), await cell.redis.get(cell.key("extra:k1"))
 
     record, extra = commands.arrange(read)
     due = 4_070_905_200_000_000
@@ -96,7 +97,7 @@ def test_every_flag_reaches_the_message(commands: Commands) -> None:
 def test_a_numbers_file_is_published_first_without_its_tokens(commands: Commands) -> None:
     Path("numbers.toml").write_text(NUMBERS_FILE)
     assert commands.run("send", *HELLO).code == 0
-    assert commands.arrange(lambda cell: cell.registry.all()) == [Registered(NUMBER, "otp-us", WABA)]
+    assert commands.arrange(lambda cell: cell.run(numbers.all_)) == [Registered(NUMBER, "otp-us", WABA)]
 
 
 def test_a_broken_numbers_file_is_named_with_all_its_problems(commands: Commands) -> None:

@@ -29,14 +29,14 @@ def waiting(commands: Commands, number: str = NUMBER, lane: int = 1) -> list[str
     """The keys in a lane, in their order."""
 
     async def look(cell: Cell) -> list[str]:
-        return [key.decode() for key in await cell.redis.zrange(cell.keys(f"lane:{number}:{lane}"), 0, -1)]
+        return [key.decode() for key in await cell.redis.zrange(cell.key(f"lane:{number}:{lane}"), 0, -1)]
 
     return commands.arrange(look)
 
 
 def record(commands: Commands, key: str) -> dict[str, str]:
     async def look(cell: Cell) -> dict[str, str]:
-        found = await cell.redis.hgetall(cell.keys("msg:" + key))
+        found = await cell.redis.hgetall(cell.key("msg:" + key))
         return {name.decode(): value.decode() for name, value in found.items()}
 
     return commands.arrange(look)

@@ -13,8 +13,8 @@ import pytest
 import structlog
 
 from dispatcher.observe import logs
-from dispatcher.store.embedded import Server
 from dispatcher.simulator import AnswerRule, Faults, SimulatedNumber, Simulator, SimulatorSettings
+from dispatcher.store.embedded import Server
 from tests.cell import NAMES, OTP, SHOP, TOKEN, Cell, eventually
 from tests.cell import cell as open_cell
 from tests.crash.doors import door

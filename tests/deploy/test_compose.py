@@ -12,11 +12,11 @@ import pytest
 import yaml
 from redis.asyncio import Redis
 
-from dispatcher.api.run import HEALTH, STOP_LIMIT_S, WEBHOOKS
 from dispatcher.api.bodies import BODY_BYTES_MAX
+from dispatcher.api.run import HEALTH, STOP_LIMIT_S, WEBHOOKS
+from dispatcher.settings import NumbersFile
 from dispatcher.store import health
 from dispatcher.store.pipeline import Line
-from dispatcher.settings import NumbersFile
 from tests.deploy.papers import DEPLOY, HIDDEN, KNOWN, ROOT, SECRETS, compose, env_file, seconds, settings, size
 from tests.servers import OwnServer
 

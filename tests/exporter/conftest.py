@@ -12,11 +12,11 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
-from dispatcher.observe import logs
-from dispatcher.store.embedded import Server
-from dispatcher.exporter.run import ExporterMetrics, assembled
 from dispatcher.exporter.journal import Journal
+from dispatcher.exporter.run import ExporterMetrics, assembled
+from dispatcher.observe import logs
 from dispatcher.settings import Settings
+from dispatcher.store.embedded import Server
 from tests.store.cell import Cell
 
 Labels = frozenset[tuple[str, str]]

@@ -7,11 +7,11 @@ import time
 
 from redis.asyncio import Redis
 
+from dispatcher.store import work
 from dispatcher.store.embedded import Server
-from dispatcher.store.numbers import Published
 from tests.exporter.conftest import exporting, scraped
-from tests.store.cell import OWNER, SECOND_US, TOKEN, WABA, Cell
 from tests.servers import OwnServer
+from tests.store.cell import OWNER, SECOND_US, TOKEN, WABA, Cell, published
 
 PER_NUMBER = {
     "queue_waiting": 3, "queue_oldest_runnable_seconds": 3, "queue_estimated_wait_seconds": 3,
@@ -21,16 +21,16 @@ ONLY_THESE = {"dispatcher_exporter_up", "dispatcher_exporter_scrape_seconds", "d
 
 
 async def register(cell: Cell, count: int) -> list[str]:
-    numbers = [Published(str(1000 + n), f"n{n}", 80.0, WABA) for n in range(count)]
-    await cell.registry.publish(numbers)
-    await cell.serving.serve(OWNER, {number.id: TOKEN for number in numbers})
+    numbers = [published(str(1000 + n), f"n{n}", 80.0, WABA) for n in range(count)]
+    await cell.run(numbers.publish, numbers)
+    await cell.run(work.announce, OWNER, {number.id: TOKEN for number in numbers})
     return [number.id for number in numbers]
 
 
 async def fill(cell: Cell, number: str, count: int, age_s: float) -> None:
     """Only places: nobody reads the messages."""
     at = await cell.now() - round(age_s * SECOND_US)
-    await cell.redis.zadd(cell.keys.lane(number, 2), {f"{number}-{n}": at for n in range(count)})
+    await cell.redis.zadd(cell.cell.lane(number, 2), {f"{number}-{n}": at for n in range(count)})
 
 
 async def test_of_600_numbers_the_worst_50_are_shown_and_all_are_in_the_sums(cell: Cell) -> None:
@@ -81,7 +81,7 @@ async def test_a_look_costs_the_same_however_many_messages_wait(cell: Cell) -> N
     await fill(cell, number, 1000, age_s=1)
     few = await microseconds()
     for at in range(0, 100_000, 10_000):
-        await cell.redis.zadd(cell.keys.lane(number, 2), {f"k{at + n}": at + n for n in range(10_000)})
+        await cell.redis.zadd(cell.cell.lane(number, 2), {f"k{at + n}": at + n for n in range(10_000)})
     assert await microseconds() < 3 * few
 
 

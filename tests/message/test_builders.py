@@ -9,9 +9,47 @@ from typing import Any
 import pytest
 
 import dispatcher
-from dispatcher.message import content as contents
 from dispatcher import errors
-from dispatcher.message.content import Audio, Buttons, CallButton, Carousel, Catalog, CatalogButton, Contact, Contacts, Content, ContentError, CopyCode, CtaUrl, Currency, DateTime, Document, Flow, FlowButton, Image, LimitedTimeOffer, List, Location, LocationRequest, MediaCard, Otp, Problem, Product, ProductCard, ProductList, ProductsButton, QuickReply, Reaction, Sticker, Template, TemplateCard, Text, UrlButton, Video
+from dispatcher.message import content as contents
+from dispatcher.message.content import (
+    Audio,
+    Buttons,
+    CallButton,
+    Carousel,
+    Catalog,
+    CatalogButton,
+    Contact,
+    Contacts,
+    Content,
+    ContentError,
+    CopyCode,
+    CtaUrl,
+    Currency,
+    DateTime,
+    Document,
+    Flow,
+    FlowButton,
+    Image,
+    LimitedTimeOffer,
+    List,
+    Location,
+    LocationRequest,
+    MediaCard,
+    Otp,
+    Problem,
+    Product,
+    ProductCard,
+    ProductList,
+    ProductsButton,
+    QuickReply,
+    Reaction,
+    Sticker,
+    Template,
+    TemplateCard,
+    Text,
+    UrlButton,
+    Video,
+)
 from dispatcher.message.message import Message, body
 from tests.message.samples import LINK, OFFER_ENDS_AT, Json, interactive, reply, template
 

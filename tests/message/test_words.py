@@ -1,7 +1,16 @@
 import pickle
 
 from dispatcher import errors
-from dispatcher.message.message import DEAD_KEPT_S, LANE_DEFAULTS, Category, LaneDefaults, OnUncertain, Priority, State, Ticket
+from dispatcher.message.message import (
+    DEAD_KEPT_S,
+    LANE_DEFAULTS,
+    Category,
+    LaneDefaults,
+    OnUncertain,
+    Priority,
+    State,
+    Ticket,
+)
 
 
 def test_what_may_still_be_posted_is_not_settled() -> None:

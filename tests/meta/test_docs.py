@@ -10,8 +10,8 @@ from typing import Any
 from redis.asyncio import Redis
 
 from dispatcher import Dispatcher, Event, Incoming
-from dispatcher.store.embedded import Server
 from dispatcher.message.event import TYPES
+from dispatcher.store.embedded import Server
 
 DOCS = (Path(__file__).parents[2] / "docs" / "events.md").read_text()
 

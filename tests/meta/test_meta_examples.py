@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from dispatcher.meta.webhook import read
 from dispatcher.meta.updates import Inbound, Notice, Update
+from dispatcher.meta.webhook import read
 
 WEBHOOKS = Path(__file__).parents[3] / "shared" / "fixtures" / "meta-openapi-v23.0" / "webhooks"
 WABA, NUMBER, PERSON = "419561257915477", "106540352242922", "+16505551234"

@@ -15,8 +15,8 @@ import pytest
 import pytest_asyncio
 import trustme
 
-from dispatcher.meta.transport import Engine
 from dispatcher.meta.graph import Graph
+from dispatcher.meta.transport import Engine
 from dispatcher.policy.outcome import Answer, Lost, Reply, Unsent
 from tests.meta.wire import ACCEPTED, Line, Script, full_backlog, http, serving
 

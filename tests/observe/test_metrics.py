@@ -6,14 +6,14 @@ from importlib import resources
 from typing import NamedTuple
 
 import pytest
+from dispatcher.exporter.families import FAMILIES
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
 from dispatcher.api.metrics import ApiMetrics
 from dispatcher.errors import SettingsError
-from dispatcher.exporter.run import ExporterMetrics
-from dispatcher.exporter.families import FAMILIES
 from dispatcher.exporter.look import Look
+from dispatcher.exporter.run import ExporterMetrics
 from dispatcher.observe.metrics import Metrics, serve_metrics
 from tests.observe import docs
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.policy import failed, codes
+from dispatcher.policy import codes, failed
 from dispatcher.policy.codes import Rule
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.policy import codes
-from dispatcher.policy.verdict import LABELS, judge, label
+from dispatcher.policy.codes import Rule
 from dispatcher.policy.outcome import (
     Accepted,
     Answer,
@@ -27,7 +27,7 @@ from dispatcher.policy.outcome import (
     Verdict,
     Why,
 )
-from dispatcher.policy.codes import Rule
+from dispatcher.policy.verdict import LABELS, judge, label
 
 STREAK = 2  # so that the first closing of 0.25 s has doubled to 1 s, and 5 s to 20 s
 RETRY_S = 7.0

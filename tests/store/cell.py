@@ -1,23 +1,24 @@
 """One cell on a real server, as tests use it: messages, claims, settlements, and time that is moved by rewriting it."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, overload
 
+from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from dispatcher.store.schema import Keys
-from dispatcher.store.pipeline import Line
-from dispatcher.store.queue import Enqueued, Producing
-from dispatcher.store.receipts import Applied, Receiving
-from dispatcher.store.numbers import Registry
-from dispatcher.store.work import Asking, Batch, Claimed, Leases, Serving, Settlement
-from dispatcher.store.stops import Stop, Stops
-from dispatcher.store.terms import Terms
 from dispatcher.message.message import Message
-from dispatcher.policy.bucket import Room
 from dispatcher.meta.updates import Receipt
+from dispatcher.policy.bucket import Room
+from dispatcher.settings import Number
+from dispatcher.store import numbers, queue, receipts, schema, stops, work
+from dispatcher.store.pipeline import Pipeline
+from dispatcher.store.queue import Enqueued
+from dispatcher.store.receipts import Applied
+from dispatcher.store.scripts import Command, Steps
+from dispatcher.store.stops import Stop
+from dispatcher.store.work import Batch, Claimed, Settlement
 
 NUMBER = "106540352242922"
 OTHER = "206540352242922"
@@ -28,7 +29,8 @@ SECOND_US = 1_000_000
 HOUR_US = 3600 * SECOND_US
 RATE = 200.0  # a bucket of 4
 AMPLE = Room(urgent=100, normal=100, bulk=100)
-LEASES = Leases(number_s=4, messages_s=(13, 22, 22))
+LEASES = schema.Cell()
+T = TypeVar("T")
 
 
 def bucket_size(rate_per_s: float) -> float:
@@ -39,6 +41,16 @@ def bucket_size(rate_per_s: float) -> float:
 def refill_rate(rate_per_s: float) -> float:
     """What must flow into a bucket in a second: 96 % of the rate."""
     return 0.96 * rate_per_s
+
+
+def published(number: str, name: str = "", rate_per_s: float = 80.0, waba_id: str = "") -> Number:
+    """A number as a numbers file gives it, without a token."""
+    return Number(number, name, rate_per_s, waba_id, SecretStr(""))
+
+
+async def publish(redis: "Redis", cell: str, *given: Number) -> None:
+    """Make numbers known in a cell."""
+    await Pipeline(redis).follow(numbers.publish(schema.Cell(cell), given))
 
 
 def text(body: str = "Hello") -> dict[str, Any]:
@@ -54,54 +66,91 @@ def message(key: str = "k1", **fields: Any) -> Message:
     return Message.parse(given)
 
 
-class Cell:
-    """The lanes of one cell; every call goes to the server, and Redis is open to look into and to tamper with."""
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A claim that can be made again; `credential` is the fingerprint of a token."""
 
-    def __init__(
-        self, redis: "Redis", name: str = "main", terms: Terms | None = None, line: Line | None = None
-    ) -> None:
+    number: str
+    owner: str
+    sequence: int
+    rate_per_s: float
+    room: Room
+    waba_id: str
+    credential: str
+
+
+class _Sender(Number):
+    """A number whose token has the fingerprint that a test wants."""
+
+    @property
+    def token_fingerprint(self) -> str:
+        return self.token.get_secret_value()
+
+
+class Cell:
+    """The lanes of one cell; every call goes to the server, and Redis is open to look into and to tamper with.
+
+    `run` carries out what the store's functions make of this cell: `await cell.run(work.tend, "process-1")`.
+    """
+
+    def __init__(self, redis: "Redis", cell: schema.Cell | None = None) -> None:
         # redis-py annotates one class for sync and async; here everything is awaited
         self.redis: Any = redis
-        self.keys = Keys(name)
-        self.line = line or Line(redis)
-        self.producing = Producing(self.line, self.keys, terms)
-        self.serving = Serving(self.line, self.keys, LEASES, terms)
-        self.stops = Stops(self.line, self.keys, terms)
-        self.registry = Registry(self.line, self.keys)
-        self.receiving = Receiving(self.line, self.keys, terms)
+        self.cell = cell or schema.Cell()
+        self.pipeline = Pipeline(redis)
         self.url = ""
         self.handed_out: list[Claimed] = []
         self._sequence = 0
 
+    @overload
+    async def run(self, make: Callable[..., Command[T]], *args: Any, **fields: Any) -> T: ...
+
+    @overload
+    async def run(self, make: Callable[..., Steps[T]], *args: Any, **fields: Any) -> T: ...
+
+    async def run(self, make: Callable[..., Any], *args: Any, **fields: Any) -> Any:
+        """Carry out a command or steps of the store."""
+        made = make(self.cell, *args, **fields)
+        return await (self.pipeline.run(made) if isinstance(made, Command) else self.pipeline.follow(made))
+
+    def key(self, name: str) -> str:
+        return self.cell.key(name)
+
     # messages on their way
 
     async def enqueue(self, *messages: Message) -> list[Enqueued]:
-        return await self.producing.enqueue(messages)
+        return await self.run(queue.enqueue, messages)
 
     async def queue(self, *names: str, **fields: Any) -> None:
         """Queue one message a key."""
         found = await self.enqueue(*(message(name, **fields) for name in names))
         assert [entry.word for entry in found] == ["queued"] * len(names)
 
-    async def take(self, owner: str = OWNER, numbers: Iterable[str] = (NUMBER,)) -> list[str]:
-        await self.serving.serve(owner, dict.fromkeys(numbers, TOKEN))
-        return (await self.serving.take(owner))[1]
+    async def take(self, owner: str = OWNER, given: Iterable[str] = (NUMBER,)) -> list[str]:
+        await self.run(work.announce, owner, dict.fromkeys(given, TOKEN))
+        return (await self.run(work.take, owner))[1]
 
     def asking(self, number: str = NUMBER, **changes: Any) -> Asking:
         self._sequence += 1
         asking = Asking(number, OWNER, self._sequence, RATE, AMPLE, WABA, TOKEN)
         return replace(asking, **changes)
 
+    async def ask(self, asking: Asking) -> Batch:
+        """Claim, perhaps again."""
+        token = SecretStr(asking.credential)
+        sender = _Sender(asking.number, "", asking.rate_per_s, asking.waba_id, token)
+        return await self.run(work.claim, sender, asking.owner, asking.sequence, asking.room)
+
     async def claim(self, number: str = NUMBER, **changes: Any) -> Batch:
         """Claim with the next sequence, by whoever is named as the owner; a `rate_per_s` is given to the gate."""
         if "rate_per_s" in changes:
             await self.set_gate(number, rate=changes["rate_per_s"])
-        return await self.serving.claim(self.asking(number, **changes))
+        return await self.ask(self.asking(number, **changes))
 
     async def own(self, number: str = NUMBER, owner: str = OWNER) -> None:
         """Make an owner by hand, whether anything is due or not."""
-        await self.redis.hset(self.keys.gate(number), "owner", owner)
-        await self.redis.zadd(self.keys("due"), {number: await self.now() + 4 * SECOND_US})
+        await self.redis.hset(self.cell.gate(number), "owner", owner)
+        await self.redis.zadd(self.key("due"), {number: await self.now() + 4 * SECOND_US})
 
     async def claim_all(self, number: str = NUMBER, **changes: Any) -> list[Claimed]:
         """Own the number and claim what is due, as a rate without bounds allows; then it has its own again."""
@@ -117,13 +166,13 @@ class Cell:
         return found[key]
 
     async def settle(self, claimed: Claimed, outcome: str, value: str | int = "", **fields: Any) -> str:
-        return (await self.serving.settle([await self.settlement(claimed, outcome, value, **fields)]))[0]
+        return (await self.run(work.settle, [await self.settlement(claimed, outcome, value, **fields)]))[0]
 
     async def settlement(self, claimed: Claimed, outcome: str, value: str | int = "", **fields: Any) -> Settlement:
         if outcome == "accepted" and not value:
             value = "wamid.1"
-        given = {"number": NUMBER, "claimed_at_us": await self.now(), **fields}
-        return Settlement(claimed, outcome=outcome, value=value, **given)
+        given = {"number": NUMBER, "claimed_us": await self.now(), **fields}
+        return settlement(claimed, outcome, value=value, **given)
 
     async def receipt(self, key: str = "k1", status: str = "sent", claim: int = 1, **fields: Any) -> str:
         """Hear of a message what Meta says of it; a field `callback` makes it somebody else's."""
@@ -133,10 +182,10 @@ class Cell:
         """The same, with all that the receipt changed."""
         given = {"wamid": "wamid.1", "at_s": 1_795_000_000, "number": NUMBER, "waba": WABA, **fields}
         given.setdefault("callback", f"d1:{claim}:{key}")
-        return (await self.receiving.receive([Receipt(status=status, **given)]))[0]
+        return (await self.run(receipts.apply, [Receipt(status=status, **given)]))[0]
 
     async def stop(self, scope: str, action: str = "hold", **fields: Any) -> None:
-        await self.stops.add(Stop(scope, action, reason="a test", by="tests", **fields))
+        await self.run(stops.add, Stop(scope, action, reason="a test", by="tests", **fields))
 
     # what Redis shows
 
@@ -150,7 +199,7 @@ class Cell:
 
     async def record(self, key: str = "k1") -> dict[str, str]:
         """The record as it is kept: a hash, or the packed string's fields by their order."""
-        name = self.keys("msg:" + key)
+        name = self.key("msg:" + key)
         if await self.redis.type(name) == b"hash":
             return {field.decode(): value.decode() for field, value in (await self.redis.hgetall(name)).items()}
         packed = await self.redis.get(name)
@@ -166,15 +215,15 @@ class Cell:
         return await self.members(f"lane:{number}:{priority}")
 
     async def members(self, name: str) -> list[str]:
-        return [member.decode() for member in await self.redis.zrange(self.keys(name), 0, -1)]
+        return [member.decode() for member in await self.redis.zrange(self.key(name), 0, -1)]
 
     async def score(self, name: str, member: str) -> int | None:
-        found = await self.redis.zscore(self.keys(name), member)
+        found = await self.redis.zscore(self.key(name), member)
         return None if found is None else round(found)
 
     async def sets_of(self, key: str) -> set[str]:
         """Every sorted set of the cell that the key is in, without the cell's prefix."""
-        prefix = self.keys.prefix
+        prefix = self.cell.prefix
         found = set()
         async for name in self.redis.scan_iter(match=prefix.replace("{", "\\{") + "*", _type="zset", count=1000):
             if await self.redis.zscore(name, key) is not None:
@@ -182,7 +231,7 @@ class Cell:
         return found
 
     async def events(self) -> list[dict[str, str]]:
-        entries = await self.redis.xrange(self.keys("events"))
+        entries = await self.redis.xrange(self.key("events"))
         return [{name.decode(): value.decode() for name, value in fields.items()} for _, fields in entries]
 
     async def told(self) -> list[tuple[str, str]]:
@@ -190,15 +239,15 @@ class Cell:
         return [(event["type"], event["key"]) for event in await self.events()]
 
     async def gate(self, number: str = NUMBER) -> dict[str, str]:
-        found = await self.redis.hgetall(self.keys.gate(number))
+        found = await self.redis.hgetall(self.cell.gate(number))
         return {name.decode(): value.decode() for name, value in found.items()}
 
     async def set_gate(self, number: str = NUMBER, **fields: Any) -> None:
-        await self.redis.hset(self.keys.gate(number), mapping=dict(fields))
+        await self.redis.hset(self.cell.gate(number), mapping=dict(fields))
 
     async def campaign(self, name: str = "spring") -> dict[str, int]:
         """The counts of a campaign, without those that are 0."""
-        found = await self.redis.hgetall(self.keys("campaign:" + name))
+        found = await self.redis.hgetall(self.key("campaign:" + name))
         return {state.decode(): int(count) for state, count in found.items() if int(count)}
 
     @asynccontextmanager
@@ -225,17 +274,17 @@ class Cell:
     async def end_lease(self, *keys: str) -> None:
         """Let the leases of claimed messages run out."""
         past = await self.now() - 1
-        await self.redis.zadd(self.keys("sending"), dict.fromkeys(keys, past), xx=True)
+        await self.redis.zadd(self.key("sending"), dict.fromkeys(keys, past), xx=True)
 
     async def end_time(self, key: str) -> None:
         """Let a message's time to live run out."""
         past = await self.now() - 1
-        await self.redis.hset(self.keys("msg:" + key), "expires", str(past))
-        await self.redis.zadd(self.keys("expiry"), {key: past}, xx=True)
+        await self.redis.hset(self.key("msg:" + key), "expires", str(past))
+        await self.redis.zadd(self.key("expiry"), {key: past}, xx=True)
 
     async def end_ownership(self, number: str = NUMBER) -> None:
         """Let the lease of a number run out."""
-        await self.redis.zadd(self.keys("due"), {number: await self.now() - 1}, xx=True)
+        await self.redis.zadd(self.key("due"), {number: await self.now() - 1}, xx=True)
 
     async def end_block(self, number: str = NUMBER) -> None:
         """Let the block of a gate run out, half open probe included."""
@@ -243,23 +292,27 @@ class Cell:
         await self.set_gate(number, until=past, probe=0)
 
 
-STATES = {
-    "a": "accepted", "s": "sent", "d": "delivered", "r": "read", "p": "played", "e": "expired", "c": "cancelled",
-    "u": "suppressed", "x": "dead",
-}  # fmt: skip
 SINCE = {"due": 1, "claimed": 1, "settled": 1, "expires": SECOND_US}
 PACKED = (
     "state", "fingerprint", "cause", "number", "to", "priority", "template", "category", "campaign", "claim",
     "attempts", "enqueued", "due", "claimed", "settled", "wamid", "error", "extra",
-    "receipts", "expires", "unproven", "failed", "others", "rest",
+    "receipts", "expires", "unproven", "failed", "others",
 )  # fmt: skip
 
 
 def unpacked(text: str) -> dict[str, str]:
     """The fields of a settled record by their order; what is empty at the end was left out."""
-    assert text[0] == "1", "a record begins with its form"
-    state, *values = text[1:].split("\t")
-    return dict(zip(PACKED, [STATES[state], *values, *[""] * (len(PACKED) - len(values) - 1)], strict=True))
+    values = text.split("\t")
+    return dict(zip(PACKED, values + [""] * (len(PACKED) - len(values)), strict=True))
+
+
+def settlement(claimed: Claimed, outcome: str, **fields: Any) -> Settlement:
+    """What became of a claimed message; its number is NUMBER unless another is given."""
+    given = {"number": NUMBER, "claimed_us": 0, **fields}
+    return Settlement(
+        claimed.key, claimed.claim, outcome, priority=claimed.priority, recipient=claimed.recipient,
+        fingerprint=claimed.fingerprint, **given,
+    )  # fmt: skip
 
 
 def keys_of(claimed: Iterable[Claimed]) -> list[str]:

@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-
-from dispatcher.store import chores
-from dispatcher.store.campaigns import Campaigns, CampaignStanding
 from dispatcher.store.chores import Chores
+
+from dispatcher.store import chores, queue, work
+from dispatcher.store.campaigns import Campaigns, CampaignStanding
 from tests.store.cell import HOUR_US, NUMBER, OTHER, Cell, message, template, text
 from tests.store.test_poison import poison
 
@@ -36,7 +36,7 @@ async def test_what_is_settled_again_is_counted_once(cell: Cell) -> None:
         await cell.settle(first, "accepted", "wamid.1")
         await cell.settle(second, "reject")
         await cell.settle(third, "retry", HOUR_US)
-        await cell.producing.cancel("k3")
+        await cell.run(queue.cancel, "k3")
     assert await cell.campaign() == {"queued": 3, "accepted": 1, "dead": 1, "cancelled": 1}
     assert await running(cell).running(20) == [standing("spring", 0, accepted=1, dead=1, cancelled=1)]
 
@@ -44,9 +44,9 @@ async def test_what_is_settled_again_is_counted_once(cell: Cell) -> None:
 async def test_what_is_settled_on_the_way_is_counted(cell: Cell) -> None:
     await cell.queue("k1", "k2", "k3", "k4", campaign="spring")
     await cell.end_time("k1")
-    await cell.serving.tend("process-1")
+    await cell.run(work.tend, "process-1")
     await cell.end_time("k2")
-    await cell.redis.delete(cell.keys("body:k3"))
+    await cell.redis.delete(cell.key("body:k3"))
     await cell.claim_all()
     assert await cell.campaign() == {"queued": 4, "expired": 2, "dead": 1}
     assert await running(cell).running(20) == [standing("spring", 1, expired=2, dead=1)]
@@ -56,7 +56,7 @@ async def test_a_message_that_moves_between_settled_states_is_counted_where_it_i
     for key, outcome in (("k1", "uncertain"), ("k2", "accepted"), ("k3", "accepted")):
         await cell.settle(await cell.claimed(key, campaign="spring"), outcome)
     await cell.end_time("k1")
-    await cell.serving.tend("process-1")
+    await cell.run(work.tend, "process-1")
     assert await cell.campaign() == {"queued": 3, "dead": 1, "accepted": 2}
     assert await cell.receipt("k1", "delivered") == "delivered"
     assert await cell.receipt("k2", "failed", code=131000) == "queued"
@@ -66,7 +66,7 @@ async def test_a_message_that_moves_between_settled_states_is_counted_where_it_i
 
 async def test_a_message_of_no_campaign_costs_nothing(cell: Cell) -> None:
     await cell.settle(await cell.claimed(), "accepted")
-    assert not await cell.redis.exists(cell.keys("campaigns"))
+    assert not await cell.redis.exists(cell.key("campaigns"))
 
 
 async def test_a_message_costs_one_command_more(cell: Cell) -> None:
@@ -84,14 +84,14 @@ async def test_a_message_costs_one_command_more(cell: Cell) -> None:
 
 async def test_counts_are_kept_for_30_days_after_the_last_activity(cell: Cell) -> None:
     await cell.queue("k1", campaign="spring")
-    assert await cell.redis.ttl(cell.keys("campaign:spring")) in range(30 * 86_400 - 10, 30 * 86_400 + 1)
+    assert await cell.redis.ttl(cell.key("campaign:spring")) in range(30 * 86_400 - 10, 30 * 86_400 + 1)
     assert abs((await cell.score("campaigns", "spring") or 0) - await cell.now()) < HOUR_US
 
 
 async def test_silent_campaigns_are_forgotten(cell: Cell) -> None:
     for name in ("old", "spring"):
         await cell.queue(name, campaign=name)
-    await cell.redis.zadd(cell.keys("campaigns"), {"old": await cell.now() - 31 * DAY_US})
+    await cell.redis.zadd(cell.key("campaigns"), {"old": await cell.now() - 31 * DAY_US})
     await Chores(cell.line, cell.keys, 86_400).forget_campaigns()
     assert await cell.members("campaigns") == ["spring"]
     assert await cell.campaign("old") == {}
@@ -101,8 +101,8 @@ async def test_silent_campaigns_are_forgotten(cell: Cell) -> None:
 async def test_of_too_many_campaigns_those_silent_longest_are_forgotten(cell: Cell) -> None:
     now = await cell.now()
     names = {f"c{n}": now - DAY_US + n for n in range(chores.CAMPAIGNS_MAX + 1200)}
-    await cell.redis.zadd(cell.keys("campaigns"), names)
-    await cell.redis.hset(cell.keys("campaign:c0"), "queued", 1)
+    await cell.redis.zadd(cell.key("campaigns"), names)
+    await cell.redis.hset(cell.key("campaign:c0"), "queued", 1)
     await Chores(cell.line, cell.keys, 86_400).forget_campaigns()
     left = await cell.members("campaigns")
     assert (len(left), left[0]) == (chores.CAMPAIGNS_MAX, "c1200")
@@ -113,26 +113,26 @@ async def test_those_with_most_unsettled_come_first_and_ended_ones_stay_for_a_wh
     await cell.queue(*(f"a{n}" for n in range(3)), campaign="small")
     await cell.queue(*(f"b{n}" for n in range(20)), campaign="large", number=OTHER)
     await cell.queue("c", "d", campaign="ended")
-    await cell.producing.cancel("c")
-    await cell.producing.cancel("d")
+    await cell.run(queue.cancel, "c")
+    await cell.run(queue.cancel, "d")
     found = await running(cell).running(20)
     assert found == [standing("large", 20), standing("small", 3), standing("ended", 0, cancelled=2)]
     assert await running(cell).running(2) == found[:2]
     long_ago = await cell.now() - HOUR_US
-    await cell.redis.zadd(cell.keys("campaigns"), {"ended": long_ago, "small": long_ago})
+    await cell.redis.zadd(cell.key("campaigns"), {"ended": long_ago, "small": long_ago})
     assert await running(cell).running(20) == found[:2]
 
 
 @pytest.mark.parametrize("kind", ["string", "list", "set", "zset", "hash"])
 async def test_a_poisoned_count_stops_no_message(cell: Cell, kind: str) -> None:
-    await poison(cell, cell.keys("campaign:spring"), kind)
-    await poison(cell, cell.keys("campaigns"), "list")
+    await poison(cell, cell.key("campaign:spring"), kind)
+    await poison(cell, cell.key("campaigns"), "list")
     await cell.queue("k1", campaign="spring")
     assert await running(cell).running(20) == []
     [claimed] = await cell.claim_all()
     assert await cell.settle(claimed, "accepted") == "accepted"
-    await cell.redis.delete(cell.keys("campaigns"))
-    await cell.redis.zadd(cell.keys("campaigns"), {"spring": await cell.now()})
+    await cell.redis.delete(cell.key("campaigns"))
+    await cell.redis.zadd(cell.key("campaigns"), {"spring": await cell.now()})
     [found] = await running(cell).running(20)
     assert found.unsettled == 0
 
@@ -140,8 +140,8 @@ async def test_a_poisoned_count_stops_no_message(cell: Cell, kind: str) -> None:
 @pytest.mark.parametrize("value", ["", "garbage", "1.5", "-3", "9" * 30, b"\xff"])
 async def test_a_count_that_is_no_number_stops_no_message(cell: Cell, value: Any) -> None:
     for state in ("queued", "accepted"):
-        await cell.redis.hset(cell.keys("campaign:spring"), state, value)
-    await cell.redis.zadd(cell.keys("campaigns"), {"spring": await cell.now()})
+        await cell.redis.hset(cell.key("campaign:spring"), state, value)
+    await cell.redis.zadd(cell.key("campaigns"), {"spring": await cell.now()})
     await cell.queue("k1", campaign="spring", content=template())
     [claimed] = await cell.claim_all()
     assert await cell.settle(claimed, "accepted") == "accepted"

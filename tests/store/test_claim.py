@@ -5,6 +5,7 @@ import math
 import pytest
 
 from dispatcher.policy.bucket import Bucket, Room
+from dispatcher.store import queue, stops, work
 from tests.store.cell import (
     AMPLE,
     HOUR_US,
@@ -30,7 +31,7 @@ async def test_a_claim_moves_messages_to_sending_under_a_lease(cell: Cell) -> No
     await cell.own()
     batch = await cell.claim()
     assert keys_of(batch.messages) == ["k1", "k2"]
-    for name, lease_s in (("k1", LEASES.messages_s[0]), ("k2", LEASES.messages_s[2])):
+    for name, lease_s in (("k1", LEASES.message_lease_s[0]), ("k2", LEASES.messages_s[2])):
         assert await cell.sets_of(name) == {"sending", "expiry"}
         assert await cell.score("sending", name) == batch.claimed_at_us + lease_s * SECOND_US
         record = await cell.record(name)
@@ -45,7 +46,7 @@ async def test_what_is_handed_out_is_whole(cell: Cell) -> None:
     assert (claimed.key, claimed.claim, claimed.priority, claimed.attempts) == ("k1", 1, 1, 0)
     assert (claimed.recipient, claimed.fingerprint) == ("+15551234567", record["fingerprint"])
     assert claimed.due_at_us == int(record["due"])
-    assert claimed.body == await cell.redis.get(cell.keys("body:k1"))
+    assert claimed.body == await cell.redis.get(cell.key("body:k1"))
 
 
 async def test_higher_lanes_go_first_and_each_in_its_order(cell: Cell) -> None:
@@ -149,8 +150,8 @@ async def test_the_same_sequence_brings_the_same_batch(cell: Cell) -> None:
     await cell.queue("k1", "k2")
     await cell.own()
     asking = cell.asking()
-    first = await cell.serving.claim(asking)
-    again = await cell.serving.claim(asking)
+    first = await cell.run(work.claim, asking)
+    again = await cell.run(work.claim, asking)
     assert again.messages == first.messages
     assert keys_of(first.messages) == ["k1", "k2"]
     assert (await cell.record())["claim"] == "1"
@@ -160,13 +161,13 @@ async def test_the_same_sequence_brings_the_same_batch_though_another_serves_the
     await cell.queue("k1")
     await cell.own(owner="process-1")
     asking = cell.asking(owner="process-1")
-    first = await cell.serving.claim(asking)
+    first = await cell.run(work.claim, asking)
     await cell.queue("k2")
     await cell.own(owner="process-2")
     assert keys_of((await cell.claim(owner="process-2", sequence=1)).messages) == ["k2"]
-    assert (await cell.serving.claim(asking)).messages == first.messages
+    assert (await cell.run(work.claim, asking)).messages == first.messages
     await cell.own(owner="process-2")
-    again = await cell.serving.claim(asking)
+    again = await cell.run(work.claim, asking)
     assert (again.state, again.messages) == ("lost", first.messages)
 
 
@@ -174,10 +175,10 @@ async def test_a_batch_asked_for_again_leaves_out_what_was_settled(cell: Cell) -
     await cell.queue("k1", "k2", "k3")
     await cell.own()
     asking = cell.asking()
-    first = await cell.serving.claim(asking)
+    first = await cell.run(work.claim, asking)
     await cell.settle(first.messages[0], "accepted")
     await cell.settle(first.messages[1], "release")
-    assert keys_of((await cell.serving.claim(asking)).messages) == ["k3"]
+    assert keys_of((await cell.run(work.claim, asking)).messages) == ["k3"]
 
 
 async def test_a_batch_is_not_brought_to_another_process_with_the_same_sequence(cell: Cell) -> None:
@@ -241,7 +242,7 @@ async def test_an_echo_and_a_lost_claim_say_the_rate_as_well(cell: Cell) -> None
     await cell.set_gate(rate=1000)
     asking = cell.asking()
     for _ in range(2):
-        assert (await cell.serving.claim(asking)).bucket == Bucket(1000, 16, 960)
+        assert (await cell.run(work.claim, asking)).bucket == Bucket(1000, 16, 960)
     lost = await cell.claim(owner="process-2")
     assert (lost.state, lost.bucket) == ("lost", Bucket(1000, 16, 960))
 
@@ -318,7 +319,7 @@ async def test_expired_messages_are_settled_without_a_token(cell: Cell) -> None:
     assert (keys_of(batch.messages), batch.expired) == (["k1"], 3)
     assert [await cell.state(name) for name in ("old1", "old2", "old3")] == ["expired"] * 3
     assert await cell.told() == [("expired", "old1"), ("expired", "old2"), ("expired", "old3")]
-    assert await cell.redis.exists(cell.keys("body:old1")) == 0
+    assert await cell.redis.exists(cell.key("body:old1")) == 0
 
 
 async def test_a_claim_examines_at_most_200_messages(cell: Cell) -> None:
@@ -342,7 +343,7 @@ async def test_at_most_200_messages_are_handed_out_a_claim(cell: Cell) -> None:
 
 async def test_a_message_without_a_body_is_dead_and_the_others_go(cell: Cell) -> None:
     await cell.queue("k1", "k2")
-    await cell.redis.delete(cell.keys("body:k1"))
+    await cell.redis.delete(cell.key("body:k1"))
     await cell.own()
     batch = await cell.claim()
     assert (keys_of(batch.messages), batch.lost) == (["k2"], 1)
@@ -354,7 +355,7 @@ async def test_a_message_without_a_body_is_dead_and_the_others_go(cell: Cell) ->
 async def test_a_stray_in_a_lane_is_dropped_and_not_sent_again(cell: Cell) -> None:
     claimed = await cell.claimed("k1")
     await cell.settle(claimed, "accepted")
-    await cell.redis.zadd(cell.keys.lane(NUMBER, 1), {"k1": 1})
+    await cell.redis.zadd(cell.cell.lane(NUMBER, 1), {"k1": 1})
     assert await cell.claim_all() == []
     assert await cell.state() == "accepted"
     assert await cell.lane() == []
@@ -471,11 +472,11 @@ async def test_a_parked_record_stays_small_however_long_the_template_is_called(c
     await cell.stop(f"template:{WABA}:{'t' * 300}")
     await cell.own()
     assert (await cell.claim()).parked == 1
-    assert await cell.redis.object("encoding", cell.keys("msg:k1")) in {b"listpack", b"ziplist"}
-    record = await cell.producing.look("k1")
+    assert await cell.redis.object("encoding", cell.key("msg:k1")) in {b"listpack", b"ziplist"}
+    record = await cell.run(queue.look, "k1")
     assert record is not None
     assert record.cause.startswith(f"stopped:template:{WABA}:ttt")
-    assert await cell.stops.lift(f"template:{WABA}:{'t' * 300}", [NUMBER])
+    assert await cell.run(stops.lift, f"template:{WABA}:{'t' * 300}", [NUMBER])
     assert keys_of(await cell.claim_all()) == ["k1"]
 
 

@@ -11,11 +11,11 @@ import pytest
 from redis.asyncio import Redis
 
 from dispatcher import Dispatcher, errors
-from dispatcher.store.embedded import Server
-from dispatcher.store.numbers import Published
 from dispatcher.message.message import State, Ticket
-from tests.store.cell import NUMBER, WABA, Cell, keys_of, text
+from dispatcher.store import numbers
+from dispatcher.store.embedded import Server
 from tests.servers import OwnServer
+from tests.store.cell import NUMBER, WABA, Cell, keys_of, published, text
 
 
 def given(key: str | None = "k1", **fields: Any) -> dict[str, Any]:
@@ -27,7 +27,7 @@ QUEUED = Ticket("k1", State.QUEUED, duplicate=False)
 
 @pytest.fixture
 async def client(server: Server, cell: Cell) -> AsyncIterator[Dispatcher]:
-    await cell.registry.publish([Published(NUMBER, "otp-us", 80, WABA)])
+    await cell.run(numbers.publish, [published(NUMBER, "otp-us", 80, WABA)])
     async with Dispatcher.connect(server.url) as connected:
         yield connected
 
@@ -67,9 +67,9 @@ async def test_a_key_is_free_again_only_when_its_record_is_gone(client: Dispatch
     [claimed] = await cell.claim_all()
     await cell.settle(claimed, "accepted")
     days_7_ms = 7 * 24 * 3600 * 1000
-    assert days_7_ms - 10_000 < await cell.redis.pttl(cell.keys("msg:k1")) <= days_7_ms
-    await cell.redis.pexpire(cell.keys("msg:k1"), 1)
-    while await cell.redis.exists(cell.keys("msg:k1")):
+    assert days_7_ms - 10_000 < await cell.redis.pttl(cell.key("msg:k1")) <= days_7_ms
+    await cell.redis.pexpire(cell.key("msg:k1"), 1)
+    while await cell.redis.exists(cell.key("msg:k1")):
         await asyncio.sleep(0.001)
     assert await client.send(given()) == QUEUED
 
@@ -144,7 +144,7 @@ async def test_sends_at_the_same_time_look_once_for_the_number_and_for_room(clie
 
 
 async def test_a_batch_to_many_numbers_looks_for_each_once(client: Dispatcher, cell: Cell) -> None:
-    await cell.registry.publish(Published(str(n), f"shop-{n}", 80, WABA) for n in range(100, 125))
+    await cell.run(numbers.publish, (published(str(n), f"shop-{n}", 80, WABA) for n in range(100, 125)))
     messages = [given(f"k{n}", number=f"shop-{100 + n % 26}") for n in range(104)]
     async with cell.overheard() as commands:
         tickets = [ticket async for ticket in client.send_many(messages)]
@@ -174,7 +174,7 @@ async def test_an_empty_cell_says_what_to_do(server: Server, redis: Redis) -> No
 async def test_a_wrong_message_reaches_redis_not_at_all(client: Dispatcher, cell: Cell) -> None:
     with pytest.raises(errors.Refused):
         await client.send(given(to="nobody"))
-    assert await cell.redis.keys(cell.keys("msg:*").replace("{", "\\{")) == []
+    assert await cell.redis.keys(cell.key("msg:*").replace("{", "\\{")) == []
 
 
 async def test_send_many_answers_in_order_and_bad_ones_spoil_nothing(client: Dispatcher, cell: Cell) -> None:
@@ -248,7 +248,7 @@ async def test_a_cancelled_message_is_not_handed_out(client: Dispatcher, cell: C
 async def test_a_redis_that_is_away_raises_with_the_key_to_send_again(own_server: OwnServer) -> None:
     server = own_server(options={"appendonly": "yes", "appendfsync": "always"})
     async with Dispatcher.connect(server.url, timeout_s=0.5) as client, Redis.from_url(server.url) as redis:
-        await Cell(redis).registry.publish([Published(NUMBER, "otp-us", 80, WABA)])
+        await Cell(redis).registry.publish([published(NUMBER, "otp-us", 80, WABA)])
         assert (await client.send(given("k1"))).duplicate is False
         server.kill()
         with pytest.raises(errors.QueueUnavailable) as caught:

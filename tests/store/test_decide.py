@@ -2,6 +2,7 @@
 
 import pytest
 
+from dispatcher.store import queue, work
 from dispatcher.store.work import Claimed, Tended
 from tests.store.cell import HOUR_US, NUMBER, OTHER, SECOND_US, Cell, template, unpacked
 
@@ -21,19 +22,19 @@ async def age(cell: Cell, key: str, windows: int = 1) -> None:
     """Move a message's claim and its loss back, as if its look after so many windows were due now."""
     now = await cell.now()
     since = now - windows * WINDOW_US
-    await cell.redis.hset(cell.keys("msg:" + key), mapping={"since": since, "claimed": since - SECOND_US})
-    await cell.redis.zadd(cell.keys("uncertain"), {key: now})
+    await cell.redis.hset(cell.key("msg:" + key), mapping={"since": since, "claimed": since - SECOND_US})
+    await cell.redis.zadd(cell.key("uncertain"), {key: now})
 
 
 async def all_conditions(cell: Cell, number: str = NUMBER, template: str = "") -> None:
     """A door without a gap for an hour, and a receipt of a message claimed just now."""
     now = await cell.now()
-    await cell.redis.hset(cell.keys(DOOR), mapping={"gap": now - HOUR_US, "seen": now})
-    await cell.redis.hset(cell.keys(f"witness:{number}"), template, now)
+    await cell.redis.hset(cell.key(DOOR), mapping={"gap": now - HOUR_US, "seen": now})
+    await cell.redis.hset(cell.key(f"witness:{number}"), template, now)
 
 
 async def decided(cell: Cell) -> Tended:
-    return await cell.serving.tend("process-1")
+    return await cell.run(work.tend, "process-1")
 
 
 async def test_silence_under_all_conditions_proves_that_it_was_not_accepted(cell: Cell) -> None:
@@ -63,23 +64,23 @@ REASONS = {
 
 
 async def break_condition(cell: Cell, broken: str) -> None:
-    now, witness = await cell.now(), cell.keys(f"witness:{NUMBER}")
+    now, witness = await cell.now(), cell.key(f"witness:{NUMBER}")
     since = int((await cell.record())["since"])
     match broken:
         case "no door":
-            await cell.redis.delete(cell.keys(DOOR))
+            await cell.redis.delete(cell.key(DOOR))
         case "door shut":
-            await cell.redis.hset(cell.keys(DOOR), "seen", now - 6 * SECOND_US)
+            await cell.redis.hset(cell.key(DOOR), "seen", now - 6 * SECOND_US)
         case "gap":
-            await cell.redis.hset(cell.keys(DOOR), "gap", (await cell.record())["claimed"])
+            await cell.redis.hset(cell.key(DOOR), "gap", (await cell.record())["claimed"])
         case "intake behind":
-            await cell.redis.xadd(cell.keys("webhooks"), {"body": "{}"}, id=f"{since // 1000 + 1}-0")
+            await cell.redis.xadd(cell.key("webhooks"), {"body": "{}"}, id=f"{since // 1000 + 1}-0")
         case "no witness":
             await cell.redis.delete(witness)
         case "witness too early":
             await cell.redis.hset(witness, "", since + WINDOW_US // 2 - 1)
         case "another number's":
-            await cell.redis.rename(witness, cell.keys(f"witness:{OTHER}"))
+            await cell.redis.rename(witness, cell.key(f"witness:{OTHER}"))
 
 
 @pytest.mark.parametrize("broken", CONDITIONS)
@@ -104,7 +105,7 @@ async def test_after_eight_windows_it_is_held_and_the_condition_named(cell: Cell
     assert (await decided(cell)).held == 1
     record = await cell.record()
     assert (record["state"], record["cause"], record["error"]) == ("dead", "held", REASONS[broken])
-    assert await cell.redis.exists(cell.keys("body:k1")) == 1
+    assert await cell.redis.exists(cell.key("body:k1")) == 1
     assert (await cell.told())[-1] == ("dead", "k1")
 
 
@@ -131,14 +132,14 @@ async def test_a_witness_half_a_window_later_is_enough(cell: Cell) -> None:
     await uncertain(cell)
     await all_conditions(cell)
     since = int((await cell.record())["since"])
-    await cell.redis.hset(cell.keys(f"witness:{NUMBER}"), "", since + WINDOW_US // 2)
+    await cell.redis.hset(cell.key(f"witness:{NUMBER}"), "", since + WINDOW_US // 2)
     assert (await decided(cell)).absent == 1
 
 
 async def test_webhooks_that_came_after_the_window_do_not_matter(cell: Cell) -> None:
     await uncertain(cell)
     await all_conditions(cell)
-    await cell.redis.xadd(cell.keys("webhooks"), {"body": "{}"}, id=f"{await cell.now() // 1000 + 60_000}-0")
+    await cell.redis.xadd(cell.key("webhooks"), {"body": "{}"}, id=f"{await cell.now() // 1000 + 60_000}-0")
     assert (await decided(cell)).absent == 1
 
 
@@ -160,12 +161,12 @@ async def test_a_template_that_meta_held_back_proves_nothing_for_a_day(cell: Cel
     assert (await decided(cell)).absent == 0
     assert (await cell.record())["cause"] == "template held back by Meta"
     await age(cell, "k1")
-    await cell.redis.hset(cell.keys("held"), "shipped", await cell.now() - 24 * HOUR_US)
+    await cell.redis.hset(cell.key("held"), "shipped", await cell.now() - 24 * HOUR_US)
     assert (await decided(cell)).absent == 1
 
 
 async def test_another_template_held_back_does_not_matter(cell: Cell) -> None:
-    await cell.redis.hset(cell.keys("held"), "another", await cell.now())
+    await cell.redis.hset(cell.key("held"), "another", await cell.now())
     await uncertain(cell, content=template("shipped"))
     await all_conditions(cell, template="shipped")
     assert (await decided(cell)).absent == 1
@@ -205,7 +206,7 @@ async def test_resend_goes_again_without_evidence_and_is_marked_and_told(cell: C
     assert (event["type"], event["cause"]) == ("resend", "unproven")
     [again] = await cell.claim_all()
     await cell.settle(again, "accepted", "wamid.2")
-    found = await cell.producing.look("k1")  # for as long as it is known
+    found = await cell.run(queue.look, "k1")  # for as long as it is known
     assert found is not None
     assert (found.state, found.unproven) == ("accepted", 1)
 
@@ -257,7 +258,7 @@ async def test_nothing_is_sent_again_past_its_time(cell: Cell) -> None:
 @pytest.mark.parametrize("proof", [True, False])
 async def test_a_cancelled_message_is_not_sent_again(cell: Cell, proof: bool) -> None:
     await resendable(cell)
-    assert await cell.producing.cancel("k1") == ("marked", "uncertain")
+    assert await cell.run(queue.cancel, "k1") == ("marked", "uncertain")
     if proof:
         await all_conditions(cell)
     found = await decided(cell)
@@ -267,7 +268,7 @@ async def test_a_cancelled_message_is_not_sent_again(cell: Cell, proof: bool) ->
 
 async def test_attempts_that_are_used_up_end_it(cell: Cell) -> None:
     await uncertain(cell)
-    await cell.redis.hset(cell.keys("msg:k1"), "attempts", "9")
+    await cell.redis.hset(cell.key("msg:k1"), "attempts", "9")
     await all_conditions(cell)
     assert (await decided(cell)).absent == 0
     record = await cell.record()
@@ -277,7 +278,7 @@ async def test_attempts_that_are_used_up_end_it(cell: Cell) -> None:
 async def test_what_may_go_again_goes_to_the_front_of_its_lane(cell: Cell) -> None:
     await uncertain(cell)
     await cell.queue("older")
-    await cell.redis.zadd(cell.keys.lane(NUMBER, 1), {"older": 1_000_000})
+    await cell.redis.zadd(cell.cell.lane(NUMBER, 1), {"older": 1_000_000})
     await all_conditions(cell)
     await decided(cell)
     assert (await cell.lane())[0] == "k1"
@@ -285,8 +286,8 @@ async def test_what_may_go_again_goes_to_the_front_of_its_lane(cell: Cell) -> No
 
 async def test_the_number_is_due_when_a_message_may_go_again(cell: Cell) -> None:
     await uncertain(cell)
-    await cell.redis.hdel(cell.keys.gate(NUMBER), "owner")
-    await cell.redis.zrem(cell.keys("due"), NUMBER)
+    await cell.redis.hdel(cell.cell.gate(NUMBER), "owner")
+    await cell.redis.zrem(cell.key("due"), NUMBER)
     await all_conditions(cell)
     await decided(cell)
     assert (await cell.score("due", NUMBER) or 0) <= await cell.now()
@@ -299,7 +300,7 @@ async def test_a_record_that_is_gone_is_lost_and_harms_no_other(cell: Cell) -> N
     await uncertain(cell, "k1")
     await uncertain(cell, "k2")
     await all_conditions(cell)
-    await cell.redis.delete(cell.keys("msg:k1"))
+    await cell.redis.delete(cell.key("msg:k1"))
     assert (await decided(cell)).absent == 1
     assert await cell.state("k1") == "dead"
     assert await cell.state("k2") == "queued"
@@ -307,7 +308,7 @@ async def test_a_record_that_is_gone_is_lost_and_harms_no_other(cell: Cell) -> N
 
 async def test_a_stray_leaves_the_list(cell: Cell) -> None:
     await cell.queue("k1")
-    await cell.redis.zadd(cell.keys("uncertain"), {"k1": 1})
+    await cell.redis.zadd(cell.key("uncertain"), {"k1": 1})
     await decided(cell)
     assert await cell.sets_of("k1") == {f"lane:{NUMBER}:1", "expiry"}
 
@@ -318,14 +319,14 @@ async def test_a_claim_that_ended_late_still_wins(cell: Cell) -> None:
     await decided(cell)
     assert await cell.settle(claimed, "accepted", "wamid.1") == "accepted"
     assert await cell.sets_of("k1") == set()
-    assert unpacked((await cell.redis.get(cell.keys("msg:k1"))).decode())["state"] == "accepted"
+    assert unpacked((await cell.redis.get(cell.key("msg:k1"))).decode())["state"] == "accepted"
 
 
 @pytest.mark.parametrize("name", ["door", "webhooks", "held", f"witness:{NUMBER}"])
 async def test_what_is_not_what_it_should_be_proves_nothing_and_stops_nothing(cell: Cell, name: str) -> None:
     await uncertain(cell, content=template("shipped"))
     await all_conditions(cell, template="shipped")
-    await cell.redis.delete(cell.keys(name))
-    await cell.redis.set(cell.keys(name), "junk")
+    await cell.redis.delete(cell.key(name))
+    await cell.redis.set(cell.key(name), "junk")
     found = await decided(cell)
     assert (found.absent, found.held) == (0, 0)

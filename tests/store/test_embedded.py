@@ -15,8 +15,8 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from dispatcher.store import embedded
 from dispatcher import errors
+from dispatcher.store import embedded
 from dispatcher.store.embedded import Server
 from tests.servers import OwnServer, old_server_path
 

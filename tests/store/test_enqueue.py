@@ -2,8 +2,9 @@
 
 import pytest
 
-from dispatcher.store.queue import Enqueued
 from dispatcher.message.priority import LANE_DEFAULTS, Priority
+from dispatcher.store import queue
+from dispatcher.store.queue import Enqueued
 from tests.store.cell import HOUR_US, NUMBER, OTHER, OWNER, SECOND_US, Cell, message, template, text
 
 QUEUED = Enqueued("queued", "queued")
@@ -29,7 +30,7 @@ async def test_a_queued_message_is_in_its_lane_with_its_record_body_and_expiry(c
     assert await cell.score(f"lane:{NUMBER}:2", "k1") == due
     assert await cell.score("expiry", "k1") == due + 60 * SECOND_US
     assert await cell.score("due", NUMBER) == due
-    assert await cell.redis.get(cell.keys("body:k1")) == (
+    assert await cell.redis.get(cell.key("body:k1")) == (
         b'{"messaging_product":"whatsapp","recipient_type":"individual","to":"+15551234567","type":"template",'
         b'"template":{"name":"spring_sale","language":{"code":"en_US"}}'
     )
@@ -114,7 +115,7 @@ async def test_a_key_is_recognised_in_every_state(cell: Cell) -> None:
     await cell.queue("sent", "dead", "flying", "unsure")
     claimed = {entry.key: entry for entry in await cell.claim_all()}
     await cell.queue("cancelled")
-    await cell.producing.cancel("cancelled")
+    await cell.run(queue.cancel, "cancelled")
     await cell.settle(claimed["sent"], "accepted")
     await cell.settle(claimed["dead"], "reject")
     await cell.settle(claimed["unsure"], "uncertain")
@@ -153,7 +154,7 @@ async def test_an_owner_whose_lease_has_ended_keeps_nobody_waiting(cell: Cell) -
 async def test_callback_data_and_trace_lie_beside_the_body(cell: Cell) -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     await cell.queue("k1", callback_data="order=4411 ü", trace=trace)
-    extra = await cell.redis.get(cell.keys("extra:k1"))
+    extra = await cell.redis.get(cell.key("extra:k1"))
     assert extra == b'{"callback_data": "order=4411 \\u00fc", "trace": "' + trace.encode() + b'"}'
     assert (await cell.record())["extra"] == "1"
 

@@ -14,12 +14,12 @@ from redis.asyncio import Redis
 
 from dispatcher import Dispatcher, Event, Incoming, errors
 from dispatcher.message import event
-from dispatcher.store.embedded import Server
 from dispatcher.store.connection import connect
 from dispatcher.store.consumer import Consumer
+from dispatcher.store.embedded import Server
 from dispatcher.store.streams import Talk
-from tests.store.cell import NUMBER, Cell
 from tests.servers import OwnServer, old_server_path
+from tests.store.cell import NUMBER, Cell
 
 STREAM = "dispatch:{main}:events"
 IDLE_S = 0.3

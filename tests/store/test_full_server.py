@@ -7,12 +7,12 @@ import pytest
 from redis import exceptions
 
 from dispatcher import Dispatcher, errors
-from dispatcher.store.connection import connect
-from dispatcher.store.numbers import Published
 from dispatcher.message.message import Priority
 from dispatcher.meta.updates import Inbound, Notice, Preference, Unreadable
-from tests.store.cell import HOUR_US, NUMBER, OTHER, OWNER, TOKEN, WABA, Cell, keys_of, message, text
+from dispatcher.store import numbers, queue, receipts, stops, work
+from dispatcher.store.connection import connect
 from tests.servers import OwnServer, old_server_path
+from tests.store.cell import HOUR_US, NUMBER, OTHER, OWNER, TOKEN, WABA, Cell, keys_of, message, published, text
 
 
 @pytest.fixture(params=["suite", "redis-6.2"])
@@ -22,7 +22,7 @@ async def cell(request: pytest.FixtureRequest, own_server: OwnServer) -> AsyncIt
     redis = connect(server.url, timeout_s=5)
     cell = Cell(redis)
     cell.url = server.url
-    await cell.registry.publish([Published(NUMBER, "otp-us", 80, WABA)])
+    await cell.run(numbers.publish, [published(NUMBER, "otp-us", 80, WABA)])
     await cell.queue("sent", "retried", "rejected", "unsure", "lapsing", "flying", "snoozed", "released")
     cell.handed_out = await cell.claim_all()
     await cell.queue("parked", campaign="spring")
@@ -32,7 +32,7 @@ async def cell(request: pytest.FixtureRequest, own_server: OwnServer) -> AsyncIt
     await cell.queue("k1", "k2", "cancelled", "expiring")
     await cell.queue("other", number=OTHER)
     yield cell
-    await cell.line.idle()
+    await cell.pipeline.idle()
     await redis.aclose()
 
 
@@ -62,11 +62,11 @@ async def test_everything_that_is_in_gets_out_of_a_full_server(cell: Cell, beyon
     await fill(cell.redis, beyond)
 
     # workers come and go
-    await cell.registry.publish([Published(OTHER, "news", 80, WABA)])
-    assert await cell.registry.id_of("news") == OTHER
-    await cell.serving.serve(OWNER, dict.fromkeys([NUMBER, OTHER], TOKEN))
-    assert sorted((await cell.serving.take(OWNER))[1]) == [NUMBER, OTHER]
-    tended = await cell.serving.tend(OWNER)
+    await cell.run(numbers.publish, [published(OTHER, "news", 80, WABA)])
+    assert await cell.run(numbers.id_of, "news") == OTHER
+    await cell.run(work.announce, OWNER, dict.fromkeys([NUMBER, OTHER], TOKEN))
+    assert sorted((await cell.run(work.take, OWNER))[1]) == [NUMBER, OTHER]
+    tended = await cell.run(work.tend, OWNER)
     assert (tended.uncertain, tended.forgotten) == (1, False)
 
     # what was claimed is settled
@@ -86,20 +86,20 @@ async def test_everything_that_is_in_gets_out_of_a_full_server(cell: Cell, beyon
     assert keys_of((await cell.claim()).messages) == ["released", "k1", "k2", "cancelled", "expiring"]
     assert keys_of((await cell.claim(OTHER)).messages) == ["other"]
     assert (await cell.claim(OTHER)).state == "lost"
-    await cell.serving.wake([NUMBER, OTHER])
-    assert await cell.serving.release(OWNER, [NUMBER, OTHER]) == 0
-    assert sorted((await cell.serving.take(OWNER))[1]) == [NUMBER, OTHER]
-    assert await cell.serving.release(OWNER, [NUMBER, OTHER]) == 2
+    await cell.run(work.wake, [NUMBER, OTHER])
+    assert await cell.run(work.release, OWNER, [NUMBER, OTHER]) == 0
+    assert sorted((await cell.run(work.take, OWNER))[1]) == [NUMBER, OTHER]
+    assert await cell.run(work.release, OWNER, [NUMBER, OTHER]) == 2
 
     # people intervene
-    assert await cell.stops.lift("campaign:spring", [NUMBER]) is True
+    assert await cell.run(stops.lift, "campaign:spring", [NUMBER]) is True
     assert await cell.sets_of("parked") == {f"lane:{NUMBER}:1", "expiry"}
     await cell.stop("all", "cancel")
-    assert NUMBER in (await cell.serving.take(OWNER))[1]
+    assert NUMBER in (await cell.run(work.take, OWNER))[1]
     assert (await cell.claim()).cancelled == 1
-    assert await cell.producing.cancel("retried") == ("cancelled", "queued")
-    assert await cell.producing.cancel("unsure") == ("marked", "uncertain")
-    assert (await cell.producing.look("sent")) is not None
+    assert await cell.run(queue.cancel, "retried") == ("cancelled", "queued")
+    assert await cell.run(queue.cancel, "unsure") == ("marked", "uncertain")
+    assert (await cell.run(queue.look, "sent")) is not None
 
 
 @pytest.mark.parametrize("beyond", [False, True], ids=["full", "beyond"])
@@ -163,7 +163,7 @@ async def test_a_server_that_fills_up_refuses_campaigns_first_and_codes_last(
 
 
 async def test_a_server_without_a_limit_is_never_full(cell: Cell) -> None:
-    assert [await cell.producing.is_full_for(priority) for priority in Priority] == [False] * 3
+    assert [await cell.run(queue.is_full_for, priority) for priority in Priority] == [False] * 3
 
 
 @pytest.mark.parametrize("beyond", [False, True], ids=["full", "beyond"])
@@ -174,21 +174,21 @@ async def test_what_webhooks_bring_is_worked_off_in_a_full_server(cell: Cell, be
     await cell.settle(claimed["unsure"], "uncertain")
     now = await cell.now()
     since = now - 60_000_000
-    await cell.redis.hset(cell.keys("msg:unsure"), mapping={"since": since, "claimed": since - 1_000_000})
-    await cell.redis.zadd(cell.keys("uncertain"), {"unsure": now})
-    await cell.redis.hset(cell.keys("door"), mapping={"gap": 1, "seen": now + HOUR_US})
-    await cell.redis.hset(cell.keys(f"witness:{NUMBER}"), "", now)
+    await cell.redis.hset(cell.key("msg:unsure"), mapping={"since": since, "claimed": since - 1_000_000})
+    await cell.redis.zadd(cell.key("uncertain"), {"unsure": now})
+    await cell.redis.hset(cell.key("door"), mapping={"gap": 1, "seen": now + HOUR_US})
+    await cell.redis.hset(cell.key(f"witness:{NUMBER}"), "", now)
     await fill(cell.redis, beyond)
 
     assert await cell.receipt("sent", "delivered") == "delivered"
     assert await cell.receipt("released", "failed", wamid="wamid.2", code=131000) == "queued"
     assert await cell.receipt("lapsing") == "sent"
     assert await cell.receipt("unknown") == "foreign"
-    assert (await cell.serving.tend(OWNER)).absent == 1
+    assert (await cell.run(work.tend, OWNER)).absent == 1
     assert await cell.state("unsure") == "queued"
     person = ("+15551234567", NUMBER, WABA)
     stop = Preference(*person, category="marketing", stops=True, at_s=1, reason="STOP")
-    assert await cell.receiving.prefer([stop]) == 1
-    assert await cell.receiving.inbound([Inbound("wamid.in", *person, 1, "text", "hello", "{}")]) == 1
-    assert await cell.receiving.notice([Notice("account_update", WABA, 1, "{}")]) == 1
-    assert await cell.receiving.keep_aside([Unreadable("no JSON", "x", is_receipt=True)]) == 1
+    assert await cell.run(receipts.prefer, [stop]) == 1
+    assert await cell.run(receipts.inbound, [Inbound("wamid.in", *person, 1, "text", "hello", "{}")]) == 1
+    assert await cell.run(receipts.notice, [Notice("account_update", WABA, 1, "{}")]) == 1
+    assert await cell.run(receipts.keep_unreadable, [Unreadable("no JSON", "x", is_receipt=True)]) == 1

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from dispatcher.store import work
 from dispatcher.store.work import TENDED_A_CALL
-from tests.store.cell import NUMBER, OTHER, SECOND_US, Cell, template
 from tests.servers import OwnServer, old_server_path
+from tests.store.cell import NUMBER, OTHER, SECOND_US, Cell, template
 
 WAMID = "wamid.HBgLMTU1NTEyMzQ1NjcVAgARGBI5QTNDQTVCM0Q0Q0Q2RTY3RTcA"
 LABELS: dict[str, Any] = {
@@ -109,7 +110,7 @@ async def claims(cell: Cell, count: int) -> float:
 async def wait_in_lane(cell: Cell, number: str, count: int) -> None:
     """Many messages, of which those at the head are real; only their places are looked at."""
     await cell.queue(*(f"{number}-{n}" for n in range(100)), number=number)
-    lane, now = cell.keys.lane(number, 1), await cell.now()
+    lane, now = cell.cell.lane(number, 1), await cell.now()
     for at in range(100, count, 10_000):
         names = range(at, min(at + 10_000, count))
         await cell.redis.zadd(lane, {f"{number}-{n}": now + n for n in names})
@@ -127,19 +128,19 @@ async def test_a_claim_costs_the_same_however_many_wait(cell: Cell) -> None:
 
 async def test_a_take_costs_the_same_however_many_numbers_wait_for_later(cell: Cell) -> None:
     async def takes() -> float:
-        await cell.serving.take("process-1")
+        await cell.run(work.take, "process-1")
         await cell.redis.config_resetstat()
         for _ in range(50):
-            await cell.serving.take("process-1")
+            await cell.run(work.take, "process-1")
         return await microseconds(cell.redis, 50)
 
     later = await cell.now() + 3600 * SECOND_US
     few = await takes()
-    await cell.redis.zadd(cell.keys("due"), {str(n): later for n in range(10_000)})
+    await cell.redis.zadd(cell.key("due"), {str(n): later for n in range(10_000)})
     assert await takes() < 3 * few
 
 
 async def test_a_step_of_upkeep_is_bounded_by_its_size_and_not_by_the_backlog(cell: Cell) -> None:
-    await cell.redis.zadd(cell.keys("expiry"), {f"ghost-{n}": 1 for n in range(5_000)})
-    assert (await cell.serving.tend("process-1")).lost == TENDED_A_CALL
-    assert await cell.redis.zcard(cell.keys("expiry")) == 5_000 - TENDED_A_CALL
+    await cell.redis.zadd(cell.key("expiry"), {f"ghost-{n}": 1 for n in range(5_000)})
+    assert (await cell.run(work.tend, "process-1")).lost == TENDED_A_CALL
+    assert await cell.redis.zcard(cell.key("expiry")) == 5_000 - TENDED_A_CALL

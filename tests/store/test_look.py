@@ -3,22 +3,22 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-
 from dispatcher.store.record import Record
-from dispatcher.store.numbers import Published
-from tests.store.cell import HOUR_US, NUMBER, OWNER, SECOND_US, TOKEN, WABA, Cell, template
+
+from dispatcher.store import numbers, queue, stops, work
+from tests.store.cell import HOUR_US, NUMBER, OWNER, SECOND_US, TOKEN, WABA, Cell, published, template
 
 
 async def looked(cell: Cell, key: str = "k1") -> Record:
-    found = await cell.producing.look(key)
+    found = await cell.run(queue.look, key)
     assert found is not None
     return found
 
 
 async def served(cell: Cell) -> None:
-    await cell.registry.publish([Published(NUMBER, "otp-us", 80, WABA)])
-    await cell.serving.serve(OWNER, dict.fromkeys([NUMBER], TOKEN))
-    await cell.serving.tend(OWNER)
+    await cell.run(numbers.publish, [published(NUMBER, "otp-us", 80, WABA)])
+    await cell.run(work.announce, OWNER, dict.fromkeys([NUMBER], TOKEN))
+    await cell.run(work.tend, OWNER)
 
 
 async def cause(cell: Cell, key: str = "k1") -> str:
@@ -28,7 +28,7 @@ async def cause(cell: Cell, key: str = "k1") -> str:
 
 
 async def test_an_unknown_key_is_nothing(cell: Cell) -> None:
-    assert await cell.producing.look("k1") is None
+    assert await cell.run(queue.look, "k1") is None
 
 
 async def test_a_waiting_message_shows_all_that_is_known(cell: Cell) -> None:
@@ -63,15 +63,15 @@ async def test_a_dead_message_shows_what_it_died_of(cell: Cell) -> None:
 async def test_a_number_nobody_serves_is_no_worker(cell: Cell) -> None:
     await cell.queue("k1")
     assert await cause(cell) == "no_worker"
-    await cell.serving.serve(OWNER, dict.fromkeys(["1"], TOKEN))
-    await cell.serving.tend(OWNER)
+    await cell.run(work.announce, OWNER, dict.fromkeys(["1"], TOKEN))
+    await cell.run(work.tend, OWNER)
     assert await cause(cell) == "no_worker"
 
 
 async def test_a_process_that_fell_silent_serves_nobody(cell: Cell) -> None:
     await served(cell)
     await cell.queue("k1")
-    await cell.redis.zadd(cell.keys("processes"), {OWNER: await cell.now() - 11 * SECOND_US})
+    await cell.redis.zadd(cell.key("processes"), {OWNER: await cell.now() - 11 * SECOND_US})
     assert await cause(cell) == "no_worker"
 
 
@@ -128,7 +128,7 @@ async def test_a_stop_is_named_before_and_after_a_claim_meets_it(cell: Cell, sco
     await cell.own()
     await cell.claim()
     assert await cause(cell) == f"stopped:{scope}"
-    await cell.stops.lift(scope, [NUMBER])
+    await cell.run(stops.lift, scope, [NUMBER])
     assert await cause(cell) == "rate"
 
 
@@ -159,18 +159,18 @@ async def test_what_is_under_way_waits_for_nothing(cell: Cell) -> None:
 
 async def test_a_waiting_message_is_cancelled_and_gone_from_its_lane(cell: Cell) -> None:
     await cell.queue("k1", "k2")
-    assert await cell.producing.cancel("k1") == ("cancelled", "queued")
+    assert await cell.run(queue.cancel, "k1") == ("cancelled", "queued")
     assert await cell.state() == "cancelled"
     assert await cell.lane() == ["k2"]
     assert await cell.sets_of("k1") == set()
-    assert await cell.redis.exists(cell.keys("body:k1")) == 0
+    assert await cell.redis.exists(cell.key("body:k1")) == 0
     assert await cell.told() == [("cancelled", "k1")]
 
 
 async def test_cancelling_again_changes_nothing(cell: Cell) -> None:
     await cell.queue("k1")
-    await cell.producing.cancel("k1")
-    assert await cell.producing.cancel("k1") == ("settled", "cancelled")
+    await cell.run(queue.cancel, "k1")
+    assert await cell.run(queue.cancel, "k1") == ("settled", "cancelled")
     assert len(await cell.told()) == 1
 
 
@@ -179,10 +179,10 @@ async def test_what_is_under_way_or_uncertain_is_marked(cell: Cell, outcome: str
     claimed = await cell.claimed()
     if outcome:
         await cell.settle(claimed, outcome)
-    assert await cell.producing.cancel("k1") == ("marked", outcome or "sending")
+    assert await cell.run(queue.cancel, "k1") == ("marked", outcome or "sending")
     assert (await cell.record())["cancel"] == "1"
 
 
 async def test_an_unknown_message_cannot_be_cancelled(cell: Cell) -> None:
-    assert await cell.producing.cancel("k1") == ("unknown", "")
+    assert await cell.run(queue.cancel, "k1") == ("unknown", "")
     assert await cell.redis.keys("*") == []

@@ -20,10 +20,11 @@ from hypothesis.stateful import (
 )
 from redis.asyncio import Redis
 
-from dispatcher.store.embedded import Server
-from dispatcher.store.work import Claimed, Settlement
 from dispatcher.message.message import Message
 from dispatcher.policy.bucket import Room
+from dispatcher.store import queue, stops, work
+from dispatcher.store.embedded import Server
+from dispatcher.store.work import Claimed, Settlement
 from tests.store.cell import (
     HOUR_US,
     NUMBER,
@@ -202,7 +203,7 @@ class Lanes(RuleBasedStateMachine):
         self.told: list[tuple[str, str]] = []
         self.told_till = b"-"
         for process in PROCESSES:
-            self.run(self.cell.serving.serve(process, dict.fromkeys(NUMBERS, TOKEN)))
+            self.run(self.cell.run(work.announce, process, dict.fromkeys(NUMBERS, TOKEN)))
 
     def run(self, step: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(step)
@@ -247,7 +248,7 @@ class Lanes(RuleBasedStateMachine):
     def cancel(self, name: str, data: st.DataObject) -> None:
         under_way = [each for each, kept in self.kept.items() if kept.state == "sending"]
         name = data.draw(st.sampled_from([name, *under_way]))
-        found = self.run(self.cell.producing.cancel(name))
+        found = self.run(self.cell.run(queue.cancel, name))
         kept = self.kept.get(name)
         if kept is None:
             assert found == ("unknown", "")
@@ -265,7 +266,7 @@ class Lanes(RuleBasedStateMachine):
     def take(self, process: str) -> None:
         now = self.run(self.cell.now())
         due = {number for number in NUMBERS if (at := self.due_of(number)) is not None and at <= now}
-        _, taken = self.run(self.cell.serving.take(process))
+        _, taken = self.run(self.cell.run(work.take, process))
         barred = {number for number in NUMBERS if self.gates[number].bars_our_token}
         # what became due between the two looks may be taken as well
         assert due - barred <= set(taken) <= set(NUMBERS) - barred
@@ -280,7 +281,7 @@ class Lanes(RuleBasedStateMachine):
         self.run(self.cell.fix_tokens(tokens, number))
         self.sequence += 1
         asking = self.cell.asking(number, owner=process, sequence=self.sequence, room=rooms)
-        batch = self.run(self.cell.serving.claim(asking))
+        batch = self.run(self.cell.run(work.claim, asking))
         if self.owners[number] != process:
             assert (batch.state, batch.messages) == ("lost", [])
             return
@@ -390,7 +391,7 @@ class Lanes(RuleBasedStateMachine):
 
     def settle_all(self, entries: list[Settlement]) -> None:
         before = self.run(self.cell.now())
-        words = self.run(self.cell.serving.settle(entries))
+        words = self.run(self.cell.run(work.settle, entries))
         closed = {number: int(self.run(self.cell.gate(number)).get("closed", 0)) for number in NUMBERS}
         for entry, word in zip(entries, words, strict=True):
             assert word == self.expect_settled(entry)
@@ -400,7 +401,7 @@ class Lanes(RuleBasedStateMachine):
     @precondition(lambda self: any(kept.expired and "expiry" in kept.sets for kept in self.kept.values()))
     @rule(process=processes)
     def tend(self, process: str) -> None:
-        tended = self.run(self.cell.serving.tend(process))
+        tended = self.run(self.cell.run(work.tend, process))
         assert (tended.uncertain, tended.lapsed, tended.expired, tended.held, tended.lost) == self.expect_tended(set())
         assert not tended.forgotten
         assert not tended.more
@@ -416,7 +417,7 @@ class Lanes(RuleBasedStateMachine):
 
     def release(self, process: str, which: set[str]) -> None:
         mine = [number for number in sorted(which) if self.owners[number] == process]
-        assert self.run(self.cell.serving.release(process, sorted(which))) == len(mine)
+        assert self.run(self.cell.run(work.release, process, sorted(which))) == len(mine)
         for number in mine:
             self.owners[number] = None
 
@@ -446,9 +447,9 @@ class Lanes(RuleBasedStateMachine):
 
     @rule(scope=scopes)
     def lift(self, scope: str) -> None:
-        assert self.run(self.cell.stops.unpark()) is False
+        assert self.run(self.cell.run(stops.unpark)) is False
         self.expect_unparked()
-        assert self.run(self.cell.stops.lift(scope, NUMBERS)) == (self.stops.pop(scope, None) is not None)
+        assert self.run(self.cell.run(stops.lift, scope, NUMBERS)) == (self.stops.pop(scope, None) is not None)
         self.expect_unparked()
         self.claim_plenty()
 
@@ -459,7 +460,7 @@ class Lanes(RuleBasedStateMachine):
     def lease_of_a_message_ends(self, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from([name for name, kept in self.kept.items() if kept.state == "sending"]))
         self.run(self.cell.end_lease(name))
-        tended = self.run(self.cell.serving.tend(PROCESSES[0]))
+        tended = self.run(self.cell.run(work.tend, PROCESSES[0]))
         assert (tended.uncertain, tended.lapsed, tended.expired, tended.held, tended.lost) == self.expect_tended({name})
 
     @precondition(lambda self: any("expiry" in kept.sets for kept in self.kept.values()))
@@ -490,13 +491,13 @@ class Lanes(RuleBasedStateMachine):
             kept = self.kept[name := data.draw(st.sampled_from(later))]
             self.pull_due(kept.number, kept.place - now)
             kept.place = now - 1
-            self.run(self.redis.zadd(self.cell.keys.lane(kept.number, kept.lane), {name: kept.place}))
+            self.run(self.redis.zadd(self.cell.cell.lane(kept.number, kept.lane), {name: kept.place}))
 
     def pull_due(self, number: str, by_us: int) -> None:
         """Time passes for a number that nobody owns: its next look comes nearer by as much."""
         at = self.due_of(number)
         if at is not None and self.owners[number] is None:
-            self.run(self.redis.zadd(self.cell.keys("due"), {number: at - by_us - 2}))
+            self.run(self.redis.zadd(self.cell.key("due"), {number: at - by_us - 2}))
 
     def due_of(self, number: str) -> int | None:
         return self.run(self.cell.score("due", number))
@@ -710,7 +711,7 @@ class Lanes(RuleBasedStateMachine):
     @invariant()
     def the_books_agree(self) -> None:
         asked = json.dumps({"sets": SETS, "keys": list(self.kept), "numbers": NUMBERS})
-        found = json.loads(self.run(self.redis.eval(LOOK, 0, self.cell.keys.prefix, asked)))
+        found = json.loads(self.run(self.redis.eval(LOOK, 0, self.cell.cell.prefix, asked)))
         self.everything_is_listed_where_its_state_says(found)
         self.its_messages_are_counted(pairs(found["campaign"]))
         for number in NUMBERS:
@@ -768,7 +769,7 @@ class Lanes(RuleBasedStateMachine):
 
     @invariant()
     def every_outcome_is_told_once(self) -> None:
-        entries = self.run(self.redis.xrange(self.cell.keys("events"), min=self.told_till))
+        entries = self.run(self.redis.xrange(self.cell.key("events"), min=self.told_till))
         found = [(fields[b"type"].decode(), fields[b"key"].decode()) for _, fields in entries]
         assert sorted(found) == sorted(self.told)
         if entries:

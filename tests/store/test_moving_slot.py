@@ -7,24 +7,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from dispatcher.store.chores import Chores
+from dispatcher.store.lags import Lags
+from dispatcher.store.overview import Overlook
+from dispatcher.store.spool import Spool
+from dispatcher.store.survey import Survey
 from redis.asyncio import Redis
 
 from dispatcher import errors
-from dispatcher.store.embedded import Server
-from dispatcher.store.campaigns import Campaigns
-from dispatcher.store.chores import Chores
-from dispatcher.store.connection import connect
-from dispatcher.store.webhooks import Forwards, Inbox
-from dispatcher.store.lags import Lags
-from dispatcher.store.overview import Overlook
-from dispatcher.store.numbers import Registered
-from dispatcher.store.work import Claimed
-from dispatcher.store.spool import Spool
-from dispatcher.store.survey import Survey
 from dispatcher.meta.updates import Inbound, Notice, Preference, Unreadable
+from dispatcher.store import numbers, queue, receipts, stops, work
+from dispatcher.store.campaigns import Campaigns
+from dispatcher.store.connection import connect
+from dispatcher.store.embedded import Server
+from dispatcher.store.numbers import Registered
+from dispatcher.store.webhooks import Forwards, Inbox
+from dispatcher.store.work import Claimed
 from tests.cell import eventually
-from tests.store.cell import HOUR_US, NUMBER, OTHER, OWNER, SECOND_US, TOKEN, WABA, Cell, message
 from tests.servers import OwnServer, old_server_path
+from tests.store.cell import HOUR_US, NUMBER, OTHER, OWNER, SECOND_US, TOKEN, WABA, Cell, message
 
 OPTIONS = {"cluster-enabled": "yes", "cluster-require-full-coverage": "no"}
 SLOT = 12501  # that of {main}
@@ -58,7 +59,7 @@ class Node:
         try:
             yield cell
         finally:
-            await cell.line.idle()
+            await cell.pipeline.idle()
             await redis.aclose()
 
 
@@ -125,7 +126,7 @@ SETS: Mapping[str, set[str]] = {
 
 async def fill(cell: Cell) -> Books:
     """Put messages into every state, with something due for each script that looks by itself."""
-    await cell.registry.publish([Registered(NUMBER, "otp-us", 80, WABA)])
+    await cell.run(numbers.publish, [Registered(NUMBER, "otp-us", 80, WABA)])
     await cell.stop("campaign:spring")
     await cell.queue("parked", campaign="spring", callback_data="order=1")
     await cell.queue(
@@ -139,12 +140,12 @@ async def fill(cell: Cell) -> Books:
         await cell.settle(claimed[key], "accepted", f"wamid.{key}")
     now = await cell.now()
     since = now - 60 * SECOND_US
-    await cell.redis.hset(cell.keys("msg:unsure"), mapping={"since": since, "claimed": since - SECOND_US})
-    await cell.redis.zadd(cell.keys("uncertain"), {"unsure": now})
-    await cell.redis.hset(cell.keys("door"), mapping={"gap": now - HOUR_US, "seen": now + HOUR_US})
-    await cell.redis.hset(cell.keys(f"witness:{NUMBER}"), "", now)
+    await cell.redis.hset(cell.key("msg:unsure"), mapping={"since": since, "claimed": since - SECOND_US})
+    await cell.redis.zadd(cell.key("uncertain"), {"unsure": now})
+    await cell.redis.hset(cell.key("door"), mapping={"gap": now - HOUR_US, "seen": now + HOUR_US})
+    await cell.redis.hset(cell.key(f"witness:{NUMBER}"), "", now)
     await cell.end_lease("lapsing")
-    await cell.redis.hdel(cell.keys.gate(NUMBER), "owner")
+    await cell.redis.hdel(cell.cell.gate(NUMBER), "owner")
     await cell.queue("waiting", callback_data="order=2")
     known = {"parked", "held", "sending", "settled", "rejected", "lapsing", "again", "unsure", "delivered", "waiting"}
     return Books(claimed["settled"], known, {"rejected"}, {"delivered", "again"})
@@ -152,7 +153,7 @@ async def fill(cell: Cell) -> Books:
 
 def steps(cell: Cell, books: Books, turn: int) -> dict[str, Callable[[], Awaitable[Any]]]:
     """Every script; what a step is told is written into the books."""
-    spool = Spool(cell.line, cell.keys("webhooks"), OWNER)
+    spool = Spool(cell.line, cell.key("webhooks"), OWNER)
     chores = Chores(cell.line, cell.keys, 3600)
 
     async def enqueue() -> None:
@@ -163,7 +164,7 @@ def steps(cell: Cell, books: Books, turn: int) -> dict[str, Callable[[], Awaitab
 
     async def look() -> None:
         for key in books.queued:
-            found = await cell.producing.look(key)
+            found = await cell.run(queue.look, key)
             assert found is not None
             assert (found.state == "dead") == (key in books.dead), f"{key} is {found.state} ({found.cause})"
 
@@ -177,8 +178,8 @@ def steps(cell: Cell, books: Books, turn: int) -> dict[str, Callable[[], Awaitab
         books.accepted.add("settled")
 
     async def claim() -> None:
-        await cell.serving.serve(OWNER, {NUMBER: TOKEN})
-        await cell.serving.take(OWNER)
+        await cell.run(work.announce, OWNER, {NUMBER: TOKEN})
+        await cell.run(work.take, OWNER)
         batch = await cell.claim()
         assert batch.lost == 0
 
@@ -196,23 +197,24 @@ def steps(cell: Cell, books: Books, turn: int) -> dict[str, Callable[[], Awaitab
         "settle": settle,
         "claim": claim,
         "spool": draw,
-        "tend": lambda: cell.serving.tend(OWNER),
-        "release": lambda: cell.serving.release(OWNER, [NUMBER]),
-        "wake": lambda: cell.serving.wake([NUMBER]),
-        "cancel": lambda: cell.producing.cancel("unknown"),
+        "tend": lambda: cell.run(work.tend, OWNER),
+        "release": lambda: cell.run(work.release, OWNER, [NUMBER]),
+        "wake": lambda: cell.run(work.wake, [NUMBER]),
+        "cancel": lambda: cell.run(queue.cancel, "unknown"),
         "receipt": lambda: cell.receipt("delivered", "delivered", wamid="wamid.delivered"),
         "failed": lambda: cell.receipt("again", "failed", wamid="wamid.again", code=131000),
         "foreign": lambda: cell.receipt("unknown"),
         "stop": lambda: cell.stop("campaign:autumn"),
-        "lift": lambda: cell.stops.lift("campaign:spring", [NUMBER]),
-        "publish": lambda: cell.registry.publish([Registered(OTHER, "news", 80, WABA)]),
-        "registry": lambda: cell.registry.all(),
-        "inbound": lambda: cell.receiving.inbound([Inbound(f"wamid.{turn}", *PERSON, 1, "text", "hello", "{}")]),
-        "prefer": lambda: cell.receiving.prefer(
-            [Preference("+15557654321", NUMBER, WABA, category="marketing", stops=True, at_s=turn, reason="STOP")]
+        "lift": lambda: cell.run(stops.lift, "campaign:spring", [NUMBER]),
+        "publish": lambda: cell.run(numbers.publish, [Registered(OTHER, "news", 80, WABA)]),
+        "registry": lambda: cell.run(numbers.all_),
+        "inbound": lambda: cell.run(receipts.inbound, [Inbound(f"wamid.{turn}", *PERSON, 1, "text", "hello", "{}")]),
+        "prefer": lambda: cell.run(
+            receipts.prefer,
+            [Preference("+15557654321", NUMBER, WABA, category="marketing", stops=True, at_s=turn, reason="STOP")],
         ),
-        "notice": lambda: cell.receiving.notice([Notice("account_update", WABA, turn, "{}")]),
-        "aside": lambda: cell.receiving.keep_aside([Unreadable("no JSON", "x", is_receipt=False)]),
+        "notice": lambda: cell.run(receipts.notice, [Notice("account_update", WABA, turn, "{}")]),
+        "aside": lambda: cell.run(receipts.keep_unreadable, [Unreadable("no JSON", "x", is_receipt=False)]),
         "store": lambda: Inbox(cell.line, cell.keys, "door-1").store(b"{}", "", ""),
         "beat": lambda: Inbox(cell.line, cell.keys, "door-1").beat(),
         "disown": lambda: Forwards(cell.line, cell.keys, ["http://127.0.0.1/"]).disown(60),
@@ -235,7 +237,7 @@ async def survey(cell: Cell) -> None:
 async def agree(cell: Cell, books: Books) -> None:
     """Everything is listed where its record says, nothing is lost, and nothing died."""
     for key in sorted(books.queued):
-        found = await cell.producing.look(key)
+        found = await cell.run(queue.look, key)
         assert found is not None, f"{key} is lost"
         sets = await cell.sets_of(key)
         assert (found.state == "dead") == (key in books.dead), f"{key} is {found.state} ({found.cause})"
@@ -246,7 +248,7 @@ async def agree(cell: Cell, books: Books) -> None:
         else:
             assert sets == SETS.get(found.state, set()), f"{key} is {found.state} and in {sets}"
         if found.state in {"queued", "sending", "uncertain"}:
-            assert await cell.redis.exists(cell.keys("body:" + key)), f"{key} has no body"
+            assert await cell.redis.exists(cell.key("body:" + key)), f"{key} has no body"
     told = await cell.told()
     for kind in ("accepted", "dead", "duplicate"):
         keys = [key for word, key in told if word == kind]
@@ -255,11 +257,11 @@ async def agree(cell: Cell, books: Books) -> None:
 
 async def goes_on(cell: Cell, books: Books) -> None:
     """What waits is sent, each once."""
-    await cell.stops.lift("campaign:spring", [NUMBER])
-    await cell.redis.delete(cell.keys.gate(NUMBER))
+    await cell.run(stops.lift, "campaign:spring", [NUMBER])
+    await cell.redis.delete(cell.cell.gate(NUMBER))
     waiting = {key for key in books.queued if (await cell.record(key))["state"] == "queued"}
     for key in waiting:
-        await cell.redis.zadd(cell.keys.lane(NUMBER, 1), {key: 1}, xx=True)
+        await cell.redis.zadd(cell.cell.lane(NUMBER, 1), {key: 1}, xx=True)
     claimed = await cell.claim_all()
     assert sorted(entry.key for entry in claimed) == sorted(waiting)
     for entry in claimed:
@@ -338,5 +340,5 @@ async def test_what_the_server_refuses_says_nothing_about_the_data(own_server: O
             with pytest.raises(errors.QueueUnavailable):
                 await cell.enqueue(message("k1"))
             with pytest.raises(errors.QueueUnavailable):
-                await cell.producing.look("k1")
+                await cell.run(queue.look, "k1")
         assert await Cell(redis).lane() == ["k1"]

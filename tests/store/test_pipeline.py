@@ -11,12 +11,13 @@ import pytest
 from redis.exceptions import DataError
 
 from dispatcher import errors
-from dispatcher.store.embedded import Server
+from dispatcher.store import queue
 from dispatcher.store.connection import connect
+from dispatcher.store.embedded import Server
 from dispatcher.store.pipeline import Line
 from dispatcher.store.scripts import Script, script
-from tests.store.cell import NUMBER, Cell, keys_of, message
 from tests.servers import OwnServer, old_server_path
+from tests.store.cell import NUMBER, Cell, keys_of, message
 
 
 @asynccontextmanager
@@ -29,7 +30,7 @@ async def connected(server: Server, timeout_s: float = 2) -> AsyncIterator[tuple
     try:
         yield cell, took
     finally:
-        await cell.line.idle()
+        await cell.pipeline.idle()
         await redis.aclose()
 
 
@@ -39,7 +40,7 @@ async def test_calls_of_one_moment_share_round_trips(server: Server, redis: Any)
         took.clear()
         await asyncio.gather(*(cell.queue(f"k{n}") for n in range(250)))
         assert len(took) == 3
-        assert await redis.zcard(cell.keys.lane(NUMBER, 1)) == 251
+        assert await redis.zcard(cell.cell.lane(NUMBER, 1)) == 251
 
 
 async def test_a_lone_call_goes_out_at_once(server: Server, redis: Any) -> None:
@@ -100,7 +101,7 @@ async def test_a_refused_command_spoils_no_other(server: Server, redis: Any) -> 
 async def test_what_cannot_be_encoded_is_its_callers_error_alone(server: Server, redis: Any) -> None:
     async with connected(server) as (cell, _):
         found = await asyncio.gather(
-            cell.line.command("INCR", "a"), cell.producing.look("\ud800"), cell.line.command("SET", "flag", True),
+            cell.line.command("INCR", "a"), cell.run(queue.look, "\ud800"), cell.line.command("SET", "flag", True),
             cell.line.command("INCR", "b"), return_exceptions=True,
         )  # fmt: skip
         assert (found[0], found[3]) == (1, 1)
@@ -157,7 +158,7 @@ async def test_all_who_wait_end_with_the_line(server: Server, redis: Any) -> Non
         async with asyncio.timeout(10):
             found = await asyncio.gather(*calls, return_exceptions=True)
         assert {type(reply) for reply in found} == {asyncio.CancelledError}
-        await cell.line.idle()
+        await cell.pipeline.idle()
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["suite", "redis-6.2"])
@@ -199,7 +200,7 @@ async def test_scripts_flushed_in_mid_flight_are_loaded_again_and_nothing_runs_t
                 await cell.line.command("INCR", "count")
 
         await asyncio.gather(flush(), queue(), count())
-        assert await redis.zcard(cell.keys.lane(NUMBER, 1)) == 200
+        assert await redis.zcard(cell.cell.lane(NUMBER, 1)) == 200
         assert await redis.get("count") == b"200"
 
 
@@ -208,7 +209,7 @@ async def test_a_server_that_went_away_is_said_to_be_away_and_found_again(own_se
     async with connected(server) as (cell, _):
         await cell.queue("k1")
         server.kill()
-        found = await asyncio.gather(*(cell.producing.look("k1") for _ in range(5)), return_exceptions=True)
+        found = await asyncio.gather(*(cell.run(queue.look, "k1") for _ in range(5)), return_exceptions=True)
         assert {type(reply) for reply in found} == {errors.QueueUnavailable}
         server.start()
         await cell.queue("k1")
@@ -232,14 +233,14 @@ async def test_a_server_that_hangs_is_given_up_after_the_timeout(own_server: Own
         await cell.queue("k1")
         await cell.redis.execute_command("CLIENT", "PAUSE", 400, "ALL")
         with pytest.raises(errors.QueueUnavailable, match=r"^Redis is away: TimeoutError$"):
-            await cell.producing.look("k1")
+            await cell.run(queue.look, "k1")
 
 
 async def test_idle_waits_for_all_that_was_asked(server: Server, redis: Any) -> None:
     async with connected(server) as (cell, _):
         calls = [asyncio.create_task(cell.line.command("INCR", "count")) for _ in range(150)]
         await asyncio.sleep(0)
-        await cell.line.idle()
+        await cell.pipeline.idle()
         assert await redis.get("count") == b"150"
         await asyncio.gather(*calls)
 

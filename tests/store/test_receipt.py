@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from dispatcher.store import queue, work
 from dispatcher.store.receipts import Applied
 from tests.store.cell import HOUR_US, NUMBER, OTHER, SECOND_US, WABA, Cell, keys_of
 
@@ -56,9 +57,9 @@ async def test_a_receipt_proves_an_acceptance_in_every_state(cell: Cell, state: 
         await cell.settle(claimed, "release")
     if state in {"held", "expired"}:
         await cell.end_time("k1")
-        await cell.serving.tend("process-1")
+        await cell.run(work.tend, "process-1")
     if state == "cancelled":
-        await cell.producing.cancel("k1")
+        await cell.run(queue.cancel, "k1")
     assert await cell.receipt() == "sent"
     record = await cell.record()
     assert (record["state"], record["wamid"], record["cause"]) == ("sent", "wamid.1", "")
@@ -113,16 +114,16 @@ async def test_pricing_is_kept_with_the_event(cell: Cell) -> None:
 async def test_a_delivered_message_needs_no_body(cell: Cell) -> None:
     await accepted(cell)
     await cell.receipt(status="sent")
-    assert await cell.redis.exists(cell.keys("body:k1")) == 1
+    assert await cell.redis.exists(cell.key("body:k1")) == 1
     await cell.receipt(status="delivered")
-    assert await cell.redis.exists(cell.keys("body:k1")) == 0
+    assert await cell.redis.exists(cell.key("body:k1")) == 0
 
 
 async def test_records_are_kept_no_longer_for_their_receipts(cell: Cell) -> None:
     await accepted(cell)
-    await cell.redis.pexpire(cell.keys("msg:k1"), 60_000)
+    await cell.redis.pexpire(cell.key("msg:k1"), 60_000)
     await cell.receipt(status="read")
-    assert 0 < await cell.redis.pttl(cell.keys("msg:k1")) <= 60_000
+    assert 0 < await cell.redis.pttl(cell.key("msg:k1")) <= 60_000
 
 
 # failures
@@ -165,8 +166,8 @@ async def test_a_failure_that_passes_goes_back_to_its_lane_with_all_it_had(cell:
     assert abs(int(record["expires"]) - int(before["expires"])) <= SECOND_US
     assert (await cell.score(f"lane:{NUMBER}:1", "k1") or 0) >= now + 30 * SECOND_US
     assert await cell.sets_of("k1") == {f"lane:{NUMBER}:1", "expiry"}
-    assert await cell.redis.pttl(cell.keys("body:k1")) == -1
-    assert await cell.redis.pttl(cell.keys("extra:k1")) == -1
+    assert await cell.redis.pttl(cell.key("body:k1")) == -1
+    assert await cell.redis.pttl(cell.key("extra:k1")) == -1
     assert [event["type"] for event in await cell.events()] == ["accepted", "failed", "retry"]
 
 
@@ -177,7 +178,7 @@ async def test_what_is_heard_of_a_claim_that_failed_is_no_news(cell: Cell) -> No
         assert await cell.receipt(status=status) == ""
     assert await cell.settle(claimed, "accepted", "wamid.1") == ""  # told again after a reconnect
     assert await cell.state() == "queued"
-    await cell.redis.zadd(cell.keys(f"lane:{NUMBER}:1"), {"k1": 1})
+    await cell.redis.zadd(cell.key(f"lane:{NUMBER}:1"), {"k1": 1})
     [second] = await cell.claim_all()
     assert second.claim == 2
     assert await cell.settle(second, "accepted", "wamid.2") == "accepted"
@@ -190,10 +191,10 @@ async def test_a_failure_that_passes_is_final_where_the_message_cannot_go_again(
     fields = {"priority": "urgent"} if why == "urgent" else {"ttl_s": 20} if why == "no time" else {}
     claimed = await cell.claimed("k1", **fields)
     if why == "no tries":
-        await cell.redis.hset(cell.keys("msg:k1"), "attempts", "8")
+        await cell.redis.hset(cell.key("msg:k1"), "attempts", "8")
     await cell.settle(claimed, "accepted", "wamid.1")
     if why == "no body":
-        await cell.redis.delete(cell.keys("body:k1"))
+        await cell.redis.delete(cell.key("body:k1"))
     assert await cell.receipt(status="failed", code=131000) == "dead"
     assert (await cell.record())["cause"] == "failed"
 
@@ -204,7 +205,7 @@ async def test_a_failure_that_passes_is_final_where_the_message_cannot_go_again(
 async def test_another_phone_of_the_same_recipient_is_remembered(cell: Cell) -> None:
     await accepted(cell, to="+5511987654321")
     await cell.receipt(recipient="+551187654321")
-    assert await cell.redis.get(cell.keys("same:+551187654321")) == b"+5511987654321"
+    assert await cell.redis.get(cell.key("same:+551187654321")) == b"+5511987654321"
 
 
 @pytest.mark.parametrize("recipient", ["", "+15551234567", "US.abc"])
@@ -215,7 +216,7 @@ async def test_a_recipient_as_we_know_it_or_none_is_nothing_to_remember(cell: Ce
 
 
 async def test_a_wish_made_under_another_phone_holds_from_then_on(cell: Cell) -> None:
-    await cell.redis.hset(cell.keys(f"suppressed:{WABA}:marketing"), "+551187654321", "1795000000 STOP")
+    await cell.redis.hset(cell.key(f"suppressed:{WABA}:marketing"), "+551187654321", "1795000000 STOP")
     await accepted(cell, to="+5511987654321")
     await cell.receipt(recipient="+551187654321")
     await cell.queue("k2", to="+5511987654321", category="marketing")
@@ -232,17 +233,17 @@ async def test_a_receipt_is_a_witness_for_its_number_and_template(cell: Cell) ->
     claimed_at = (await cell.record("k1"))["claimed"]
     await cell.receipt("k1")
     expected = {b"": claimed_at.encode(), b"shipped": claimed_at.encode()}
-    assert await cell.redis.hgetall(cell.keys(f"witness:{NUMBER}")) == expected
-    await cell.redis.hset(cell.keys(f"witness:{NUMBER}"), "", int(claimed_at) + HOUR_US)
+    assert await cell.redis.hgetall(cell.key(f"witness:{NUMBER}")) == expected
+    await cell.redis.hset(cell.key(f"witness:{NUMBER}"), "", int(claimed_at) + HOUR_US)
     await cell.receipt("k1", "read")
-    assert int(await cell.redis.hget(cell.keys(f"witness:{NUMBER}"), "")) == int(claimed_at) + HOUR_US
+    assert int(await cell.redis.hget(cell.key(f"witness:{NUMBER}"), "")) == int(claimed_at) + HOUR_US
 
 
 async def test_a_receipt_of_an_earlier_claim_is_no_witness(cell: Cell) -> None:
     await cell.settle(await cell.claimed(), "release")
     await cell.claim_all()
     assert await cell.receipt(claim=1) == "sent"
-    assert await cell.redis.exists(cell.keys(f"witness:{NUMBER}")) == 0
+    assert await cell.redis.exists(cell.key(f"witness:{NUMBER}")) == 0
 
 
 async def test_a_thousand_receipts_in_one_call_stand_each_for_itself(cell: Cell) -> None:

@@ -4,11 +4,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
+from dispatcher.store.terms import Terms
 from redis.asyncio import Redis
 
-from dispatcher.store.work import Claimed
-from dispatcher.store.terms import Terms
 from dispatcher.message.priority import DEAD_KEPT_S, LANE_DEFAULTS, Priority
+from dispatcher.store import queue, work
+from dispatcher.store.work import Claimed
 from tests.store.cell import HOUR_US, NUMBER, OTHER, SECOND_US, Cell, keys_of, message, without
 
 # The table of settle, row by row. Each state is reached for `k1` as it is in life; the entry settled is the first
@@ -21,10 +22,10 @@ async def queued_again(cell: Cell, claimed: Claimed) -> None:
 
 async def rolled_back(cell: Cell, claimed: Claimed) -> None:
     """Redis forgot the claim: the message waits with the claim number of before."""
-    await cell.redis.zrem(cell.keys("sending"), claimed.key)
-    await cell.redis.hset(cell.keys("msg:" + claimed.key), "state", "queued")
-    await cell.redis.hdel(cell.keys("msg:" + claimed.key), "claim", "claimed")
-    await cell.redis.zadd(cell.keys.lane(NUMBER, 1), {claimed.key: claimed.due_at_us})
+    await cell.redis.zrem(cell.key("sending"), claimed.key)
+    await cell.redis.hset(cell.key("msg:" + claimed.key), "state", "queued")
+    await cell.redis.hdel(cell.key("msg:" + claimed.key), "claim", "claimed")
+    await cell.redis.zadd(cell.cell.lane(NUMBER, 1), {claimed.key: claimed.due_at_us})
 
 
 async def sending(cell: Cell, claimed: Claimed) -> None:
@@ -42,7 +43,7 @@ async def uncertain(cell: Cell, claimed: Claimed) -> None:
 
 async def lapsed(cell: Cell, claimed: Claimed) -> None:
     await cell.end_lease(claimed.key)
-    await cell.serving.tend("process-1")
+    await cell.run(work.tend, "process-1")
     assert await cell.state() == "uncertain"
 
 
@@ -61,16 +62,16 @@ async def dead(cell: Cell, claimed: Claimed) -> None:
 async def expired(cell: Cell, claimed: Claimed) -> None:
     await cell.settle(claimed, "release")
     await cell.end_time(claimed.key)
-    await cell.serving.tend("process-1")
+    await cell.run(work.tend, "process-1")
 
 
 async def cancelled(cell: Cell, claimed: Claimed) -> None:
     await cell.settle(claimed, "release")
-    await cell.producing.cancel(claimed.key)
+    await cell.run(queue.cancel, claimed.key)
 
 
 async def unknown(cell: Cell, claimed: Claimed) -> None:
-    await cell.redis.delete(cell.keys("msg:" + claimed.key), cell.keys("body:" + claimed.key))
+    await cell.redis.delete(cell.key("msg:" + claimed.key), cell.key("body:" + claimed.key))
 
 
 State = Callable[[Cell, Claimed], Awaitable[None]]
@@ -101,7 +102,7 @@ async def test_an_acceptance_wins_in_every_state(cell: Cell, reach: State) -> No
     assert (record["number"], record["to"], record["fingerprint"]) == (NUMBER, "+15551234567", claimed.fingerprint)
     assert await cell.sets_of("k1") <= {"expiry"} if reach is unknown else await cell.sets_of("k1") == set()
     assert await cell.told() == [*told, ("accepted", "k1")]
-    assert 0 < await cell.redis.pttl(cell.keys("msg:k1")) <= LANE_DEFAULTS[Priority.NORMAL].record_kept_s * 1000
+    assert 0 < await cell.redis.pttl(cell.key("msg:k1")) <= LANE_DEFAULTS[Priority.NORMAL].record_kept_s * 1000
 
 
 @pytest.mark.parametrize("reach", [*NOT_FENCED, *FENCED], ids=lambda reach: reach.__name__)
@@ -117,13 +118,13 @@ async def test_an_acceptance_settled_again_changes_nothing(cell: Cell, reach: St
 async def test_a_second_wamid_is_a_duplicate_and_both_are_named(cell: Cell) -> None:
     claimed = await cell.claimed()
     await accepted_as_another(cell, claimed)
-    expires = await cell.redis.pttl(cell.keys("msg:k1"))
+    expires = await cell.redis.pttl(cell.key("msg:k1"))
     assert await cell.settle(claimed, "accepted", "wamid.1") == "duplicate"
     event = (await cell.events())[-1]
     assert (event["type"], event["wamid"], event["cause"]) == ("duplicate", "wamid.1", "wamid.other")
     record = await cell.record()
     assert (record["state"], record["wamid"], record["others"]) == ("accepted", "wamid.other", "wamid.1")
-    assert 0 < await cell.redis.pttl(cell.keys("msg:k1")) <= expires
+    assert 0 < await cell.redis.pttl(cell.key("msg:k1")) <= expires
 
 
 async def test_a_duplicate_is_counted_once_however_often_it_is_settled(cell: Cell) -> None:
@@ -204,7 +205,7 @@ async def test_reject_is_dead_and_keeps_the_body_for_a_person(cell: Cell, reach:
     assert record["attempts"] == "1"
     assert await cell.sets_of("k1") == {"dead"}
     for name in ("msg:k1", "body:k1"):
-        assert 0 < await cell.redis.pttl(cell.keys(name)) <= DEAD_KEPT_S * 1000
+        assert 0 < await cell.redis.pttl(cell.key(name)) <= DEAD_KEPT_S * 1000
     assert (await cell.events())[-1]["cause"] == "rejected"
 
 
@@ -259,7 +260,7 @@ async def test_an_urgent_message_is_tried_until_its_time_runs_out(cell: Cell) ->
 @pytest.mark.parametrize("outcome", ["retry", "snooze", "release"])
 async def test_what_was_cancelled_under_way_does_not_come_back(cell: Cell, outcome: str) -> None:
     claimed = await cell.claimed()
-    assert await cell.producing.cancel("k1") == ("marked", "sending")
+    assert await cell.run(queue.cancel, "k1") == ("marked", "sending")
     assert await cell.settle(claimed, outcome, 0 if outcome == "retry" else "") == "cancelled"
     assert await cell.sets_of("k1") == set()
     assert await cell.told() == [("cancelled", "k1")]
@@ -267,7 +268,7 @@ async def test_what_was_cancelled_under_way_does_not_come_back(cell: Cell, outco
 
 async def test_what_was_cancelled_too_late_is_accepted_all_the_same(cell: Cell) -> None:
     claimed = await cell.claimed()
-    await cell.producing.cancel("k1")
+    await cell.run(queue.cancel, "k1")
     assert await cell.settle(claimed, "accepted") == "accepted"
 
 
@@ -327,7 +328,7 @@ async def test_each_entry_of_a_batch_stands_for_itself(cell: Cell) -> None:
         await cell.settlement(four, "uncertain"),
         await cell.settlement(two, "retry", 0),
     ]
-    assert await cell.serving.settle(entries) == ["accepted", "", "queued", "uncertain", ""]
+    assert await cell.run(work.settle, entries) == ["accepted", "", "queued", "uncertain", ""]
     assert await cell.state("k3") == "sending"
 
 
@@ -336,7 +337,7 @@ async def test_a_hundred_outcomes_settle_in_one_call(cell: Cell) -> None:
         await cell.queue(*(f"k{at + n}" for n in range(50)))
     claimed = await cell.claim_all()
     entries = [await cell.settlement(entry, "accepted", f"wamid.{entry.key}") for entry in claimed]
-    assert await cell.serving.settle(entries) == ["accepted"] * 100
+    assert await cell.run(work.settle, entries) == ["accepted"] * 100
     assert len(await cell.told()) == 100
 
 
@@ -375,7 +376,7 @@ async def test_a_doubt_settled_again_is_no_second_doubt(cell: Cell) -> None:
     claimed = await cell.claimed()
     entry = await cell.settlement(claimed, "uncertain", gate="doubt", gate_for_us=HOUR_US, why="uncertain")
     for _ in range(6):
-        await cell.serving.settle([entry])
+        await cell.run(work.settle, [entry])
     gate = await cell.gate()
     assert (gate["doubts"], gate.get("streak", "0")) == ("1", "0")
 
@@ -389,7 +390,7 @@ async def test_eighty_limit_errors_of_one_moment_close_the_gate_once(cell: Cell)
         for entry in claimed
     ]
     for at in range(0, 80, 20):
-        assert await cell.serving.settle(entries[at : at + 20]) == ["queued"] * 20
+        assert await cell.run(work.settle, entries[at : at + 20]) == ["queued"] * 20
     gate = await cell.gate()
     assert (gate["streak"], gate["why"]) == ("1", "throttled")
     assert await cell.score("due", NUMBER) == int(gate["until"])
@@ -443,12 +444,13 @@ async def test_a_gate_that_opens_wakes_its_number_whatever_else_is_settled_with_
     claimed = {entry.key: entry for entry in await cell.claim_all()}
     await cell.settle(claimed["closer"], "snooze", HOUR_US, gate="close", gate_for_us=HOUR_US, why="throttled")
     await cell.settle(claimed["k1"], "release")
-    await cell.serving.settle(
+    await cell.run(
+        work.settle,
         [
             await cell.settlement(claimed["doubtful"], "reject", gate="open"),
             await cell.settlement(claimed["doubtful"], "reject", gate="doubt", gate_for_us=HOUR_US),
             await cell.settlement(claimed["later"], "retry", HOUR_US, gate="open"),
-        ]
+        ],
     )
     assert await cell.take() == [NUMBER]
     assert keys_of((await cell.claim()).messages) == ["k1"]
@@ -481,11 +483,11 @@ async def test_the_body_of_an_accepted_message_is_kept_as_its_lane_says(cell: Ce
     claimed = await cell.claimed(priority=priority, callback_data="order=1")
     await cell.settle(claimed, "accepted")
     kept_ms = LANE_DEFAULTS[priority].body_kept_s * 1000
-    left_ms = await cell.redis.pttl(cell.keys("body:k1"))
+    left_ms = await cell.redis.pttl(cell.key("body:k1"))
     assert left_ms == -2 if kept_ms == 0 else kept_ms - 10_000 < left_ms <= kept_ms
     for name in ("msg:k1", "extra:k1"):
         record_ms = LANE_DEFAULTS[priority].record_kept_s * 1000
-        assert record_ms - 10_000 < await cell.redis.pttl(cell.keys(name)) <= record_ms
+        assert record_ms - 10_000 < await cell.redis.pttl(cell.key(name)) <= record_ms
 
 
 async def test_a_wamid_with_a_tab_does_not_shift_the_record(cell: Cell) -> None:
@@ -497,7 +499,7 @@ async def test_a_wamid_with_a_tab_does_not_shift_the_record(cell: Cell) -> None:
 async def test_old_events_are_trimmed(redis: Redis) -> None:
     cell = Cell(redis, terms=Terms(events_kept_s=86_400))
     for n in range(1, 500):
-        await cell.redis.xadd(cell.keys("events"), {"type": "accepted"}, id=f"{n}-1")
+        await cell.redis.xadd(cell.key("events"), {"type": "accepted"}, id=f"{n}-1")
     claimed = await cell.claimed()
     await cell.settle(claimed, "accepted")
-    assert await cell.redis.xlen(cell.keys("events")) < 200
+    assert await cell.redis.xlen(cell.key("events")) < 200

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from dispatcher import errors
+from dispatcher.store import queue, stops
 from dispatcher.store.stops import Stop
 from tests.store.cell import NUMBER, OTHER, SECOND_US, TOKEN, WABA, Cell, keys_of, template
 
@@ -26,7 +27,7 @@ async def test_a_hold_leaves_messages_where_they_are_until_it_is_lifted(cell: Ce
     assert (batch.state, batch.messages, batch.parked) == ("released", [], 0)
     assert await cell.lane() == ["covered"]
     assert (await cell.score("due", NUMBER) or 0) <= batch.claimed_at_us + 30 * SECOND_US
-    assert await cell.stops.lift(scope, [NUMBER]) is True
+    assert await cell.run(stops.lift, scope, [NUMBER]) is True
     assert await cell.take() == [NUMBER]
     assert keys_of((await cell.claim()).messages) == ["covered"]
 
@@ -39,13 +40,13 @@ async def test_a_hold_of_a_template_or_campaign_parks_what_it_meets(cell: Cell, 
     await cell.own()
     assert (await cell.claim()).parked == 1
     assert await cell.sets_of("covered") == {f"parked:{scope}", "expiry"}
-    assert await cell.redis.smembers(cell.keys("parked")) == {scope.encode()}
-    assert await cell.stops.unpark() is False
+    assert await cell.redis.smembers(cell.key("parked")) == {scope.encode()}
+    assert await cell.run(stops.unpark) is False
     assert await cell.lane() == []
-    assert await cell.stops.lift(scope, [NUMBER]) is True
+    assert await cell.run(stops.lift, scope, [NUMBER]) is True
     assert await cell.score(f"lane:{NUMBER}:1", "covered") == place
     assert await cell.sets_of("covered") == {f"lane:{NUMBER}:1", "expiry"}
-    assert await cell.redis.exists(cell.keys("parked")) == 0
+    assert await cell.redis.exists(cell.key("parked")) == 0
     assert await cell.take() == [NUMBER]
     assert keys_of((await cell.claim()).messages) == ["covered"]
 
@@ -112,7 +113,7 @@ async def test_parked_messages_come_back_when_the_time_of_their_stop_is_over(cel
     await cell.own()
     await cell.claim()
     await cell.stop("campaign:spring", until=datetime.now(UTC) - timedelta(seconds=1))
-    await cell.stops.unpark()
+    await cell.run(stops.unpark)
     assert await cell.take() == [NUMBER]
     assert keys_of((await cell.claim()).messages) == ["k1"]
 
@@ -123,7 +124,7 @@ async def test_parked_messages_are_cancelled_when_their_stop_becomes_a_cancel(ce
     await cell.own()
     await cell.claim()
     await cell.stop("campaign:spring", "cancel")
-    await cell.stops.unpark()
+    await cell.run(stops.unpark)
     assert await cell.state() == "cancelled"
     assert await cell.sets_of("k1") == set()
 
@@ -136,10 +137,10 @@ async def test_a_parked_message_that_was_cancelled_or_accepted_is_not_moved_back
     await cell.stop("campaign:spring")
     await cell.own()
     assert (await cell.claim()).parked == 2
-    await cell.producing.cancel("k1")
+    await cell.run(queue.cancel, "k1")
     await cell.settle(claimed["k2"], "accepted")
     assert await cell.members("parked:campaign:spring") == []
-    await cell.stops.lift("campaign:spring", [NUMBER])
+    await cell.run(stops.lift, "campaign:spring", [NUMBER])
     assert await cell.lane() == []
 
 
@@ -149,8 +150,8 @@ async def test_thousands_of_parked_messages_go_back_in_steps(cell: Cell) -> None
     await cell.stop("campaign:spring")
     await cell.own()
     assert [(await cell.claim()).parked for _ in range(3)] == [200, 200, 100]
-    await cell.redis.hdel(cell.keys("stops"), "campaign:spring")
-    assert [await cell.stops.unpark() for _ in range(3)] == [True, True, False]
+    await cell.redis.hdel(cell.key("stops"), "campaign:spring")
+    assert [await cell.run(stops.unpark) for _ in range(3)] == [True, True, False]
     assert await cell.lane() == [f"k{n:03}" for n in range(500)]
 
 
@@ -161,20 +162,20 @@ async def test_what_two_stops_cover_waits_until_both_are_lifted(cell: Cell) -> N
     await cell.own()
     await cell.claim()
     for scope, expected in zip(NARROW, ([], ["covered"]), strict=True):
-        await cell.stops.lift(scope, [NUMBER])
+        await cell.run(stops.lift, scope, [NUMBER])
         assert keys_of(await cell.claim_all()) == expected
 
 
 async def test_lifting_what_is_not_stopped_says_so(cell: Cell) -> None:
-    assert await cell.stops.lift("all", [NUMBER]) is False
+    assert await cell.run(stops.lift, "all", [NUMBER]) is False
 
 
 async def test_stops_are_listed_with_who_and_when(cell: Cell) -> None:
     until = datetime(2222, 1, 1, tzinfo=UTC)
     before = datetime.now(UTC) - timedelta(seconds=1)
-    await cell.stops.add(Stop("waba:1", "cancel", 'a "reason" → ü', "anna", until=until))
+    await cell.run(stops.add, Stop("waba:1", "cancel", 'a "reason" → ü', "anna", until=until))
     await cell.stop("all")
-    first, second = await cell.stops.all()
+    first, second = await cell.run(stops.all_)
     assert (first.scope, first.action, first.until) == ("all", "hold", None)
     assert (second.scope, second.action, second.reason, second.by) == ("waba:1", "cancel", 'a "reason" → ü', "anna")
     assert second.until == until
@@ -185,7 +186,7 @@ async def test_stops_are_listed_with_who_and_when(cell: Cell) -> None:
 async def test_a_second_stop_of_the_same_scope_replaces_the_first(cell: Cell) -> None:
     await cell.stop("all", "cancel")
     await cell.stop("all", "hold")
-    assert [stop.action for stop in await cell.stops.all()] == ["hold"]
+    assert [stop.action for stop in await cell.run(stops.all_)] == ["hold"]
 
 
 @pytest.mark.parametrize(
@@ -203,7 +204,7 @@ async def test_a_scope_that_is_none_is_refused_with_what_would_be_right(cell: Ce
     with pytest.raises(errors.Refused) as caught:
         await cell.stop(scope)
     assert (caught.value.field, caught.value.reason[: len(reason)]) == ("scope", reason)
-    assert await cell.stops.all() == []
+    assert await cell.run(stops.all_) == []
 
 
 async def test_an_action_that_is_none_is_refused(cell: Cell) -> None:
@@ -216,5 +217,5 @@ async def test_template_stop_of_a_number_without_waba_works(cell: Cell) -> None:
     await cell.stop("template::shipped")
     await cell.own()
     assert (await cell.claim(waba_id="")).parked == 1
-    await cell.stops.lift("template::shipped", [NUMBER])
+    await cell.run(stops.lift, "template::shipped", [NUMBER])
     assert keys_of(await cell.claim_all(waba_id="")) == ["k1"]

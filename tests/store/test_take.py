@@ -2,6 +2,7 @@
 
 import asyncio
 
+from dispatcher.store import work
 from dispatcher.store.work import PROCESS_ALIVE_S, SERVED_A_CALL, WOKEN_A_CALL
 from tests.store.cell import HOUR_US, LEASES, NUMBER, OTHER, SECOND_US, TOKEN, Cell
 
@@ -11,7 +12,7 @@ async def test_take_brings_what_is_due_and_makes_its_time_a_lease(cell: Cell) ->
     before = await cell.now()
     assert await cell.take("process-1") == [NUMBER]
     after = await cell.now()
-    lease_us = round(LEASES.number_s * SECOND_US)
+    lease_us = round(LEASES.number_lease_s * SECOND_US)
     assert before + lease_us <= (await cell.score("due", NUMBER) or 0) <= after + lease_us
     assert (await cell.gate())["owner"] == "process-1"
 
@@ -38,39 +39,39 @@ async def test_a_process_takes_only_numbers_it_has_a_token_for(cell: Cell) -> No
 async def test_numbers_nobody_here_can_serve_are_passed_by(cell: Cell) -> None:
     now = await cell.now()
     foreign = {f"9{n:05}": now - HOUR_US for n in range(100)}
-    await cell.redis.zadd(cell.keys("due"), foreign)
+    await cell.redis.zadd(cell.key("due"), foreign)
     await cell.queue("k1")
-    await cell.serving.serve("process-1", dict.fromkeys([NUMBER], TOKEN))
-    assert await cell.serving.take("process-1") == (100, [])
-    assert await cell.serving.take("process-1", passed_by=100) == (1, [NUMBER])
+    await cell.run(work.announce, "process-1", dict.fromkeys([NUMBER], TOKEN))
+    assert await cell.run(work.take, "process-1") == (100, [])
+    assert await cell.run(work.take, "process-1", passed_by=100) == (1, [NUMBER])
 
 
 async def test_a_process_that_says_it_serves_others_now_takes_those(cell: Cell) -> None:
     await cell.queue("k1")
-    await cell.serving.serve("process-1", dict.fromkeys([NUMBER], TOKEN))
+    await cell.run(work.announce, "process-1", dict.fromkeys([NUMBER], TOKEN))
     assert await cell.take("process-1", [OTHER]) == []
     assert await cell.take("process-1", []) == []
 
 
 async def test_a_process_can_serve_thousands_of_numbers(cell: Cell) -> None:
-    await cell.serving.serve("process-1", dict.fromkeys([f"{n}" for n in range(10_000)], TOKEN))
-    assert await cell.redis.hlen(cell.keys.serves("process-1")) == 10_000
+    await cell.run(work.announce, "process-1", dict.fromkeys([f"{n}" for n in range(10_000)], TOKEN))
+    assert await cell.redis.hlen(cell.cell.serves("process-1")) == 10_000
 
 
 async def test_what_is_said_in_parts_holds_only_as_a_whole(cell: Cell) -> None:
-    await cell.serving.serve("process-1", dict.fromkeys(["1", "2", "3"], TOKEN))
+    await cell.run(work.announce, "process-1", dict.fromkeys(["1", "2", "3"], TOKEN))
     many = {f"{n}": TOKEN for n in range(2 * SERVED_A_CALL + 1)}
-    saying = asyncio.create_task(cell.serving.serve("process-1", many))
-    seen = [await cell.line.command("HLEN", cell.keys.serves("process-1"))]
+    saying = asyncio.create_task(cell.run(work.announce, "process-1", many))
+    seen = [await cell.line.command("HLEN", cell.cell.serves("process-1"))]
     while not saying.done():
-        seen.append(await cell.line.command("HLEN", cell.keys.serves("process-1")))
+        seen.append(await cell.line.command("HLEN", cell.cell.serves("process-1")))
     assert (sorted(set(seen)), len(seen) >= 3) == ([3, len(many)], True)
-    assert 0 < await cell.redis.pttl(cell.keys.serves("process-1")) <= PROCESS_ALIVE_S * 1000
+    assert 0 < await cell.redis.pttl(cell.cell.serves("process-1")) <= PROCESS_ALIVE_S * 1000
     assert await cell.redis.keys("*:next") == []
 
 
 async def test_many_numbers_are_woken(cell: Cell) -> None:
-    await cell.serving.wake([f"{n}" for n in range(2 * WOKEN_A_CALL + 1)])
+    await cell.run(work.wake, [f"{n}" for n in range(2 * WOKEN_A_CALL + 1)])
     assert len(await cell.members("due")) == 2 * WOKEN_A_CALL + 1
 
 
@@ -87,16 +88,16 @@ async def test_another_process_takes_over_when_the_lease_has_ended(cell: Cell) -
 async def test_only_one_of_many_processes_gets_a_number(cell: Cell) -> None:
     names = [f"process-{n}" for n in range(20)]
     for name in names:
-        await cell.serving.serve(name, dict.fromkeys([NUMBER], TOKEN))
+        await cell.run(work.announce, name, dict.fromkeys([NUMBER], TOKEN))
     await cell.queue("k1")
-    found = await asyncio.gather(*(cell.serving.take(name) for name in names))
+    found = await asyncio.gather(*(cell.run(work.take, name) for name in names))
     assert sorted(taken for _, taken in found) == [[]] * 19 + [[NUMBER]]
 
 
 async def test_a_released_number_is_taken_at_once(cell: Cell) -> None:
     await cell.queue("k1")
     await cell.take("process-1")
-    assert await cell.serving.release("process-1", [NUMBER]) == 1
+    assert await cell.run(work.release, "process-1", [NUMBER]) == 1
     assert "owner" not in await cell.gate()
     assert await cell.take("process-2") == [NUMBER]
 
@@ -105,7 +106,7 @@ async def test_release_gives_back_only_what_is_ours(cell: Cell) -> None:
     await cell.queue("k1")
     await cell.take("process-1")
     lease = await cell.score("due", NUMBER)
-    assert await cell.serving.release("process-2", [NUMBER, OTHER]) == 0
+    assert await cell.run(work.release, "process-2", [NUMBER, OTHER]) == 0
     assert (await cell.gate())["owner"] == "process-1"
     assert await cell.score("due", NUMBER) == lease
     assert await cell.members("due") == [NUMBER]
@@ -113,7 +114,7 @@ async def test_release_gives_back_only_what_is_ours(cell: Cell) -> None:
 
 async def test_wake_makes_a_waiting_number_due(cell: Cell) -> None:
     await cell.queue("k1", not_before="2222-01-01T00:00:00Z")
-    await cell.serving.wake([NUMBER])
+    await cell.run(work.wake, [NUMBER])
     assert await cell.take() == [NUMBER]
 
 
@@ -121,12 +122,12 @@ async def test_wake_leaves_a_living_owner_in_peace(cell: Cell) -> None:
     await cell.queue("k1")
     await cell.take("process-1")
     lease = await cell.score("due", NUMBER)
-    await cell.serving.wake([NUMBER])
+    await cell.run(work.wake, [NUMBER])
     assert await cell.score("due", NUMBER) == lease
 
 
 async def test_a_number_woken_without_work_is_given_back_and_forgotten(cell: Cell) -> None:
-    await cell.serving.wake([NUMBER])
+    await cell.run(work.wake, [NUMBER])
     assert await cell.take() == [NUMBER]
     assert (await cell.claim()).state == "released"
     assert await cell.members("due") == []

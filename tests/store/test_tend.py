@@ -1,5 +1,6 @@
 """Tend: leases that end, times that run out, processes that fall silent; in bounded steps."""
 
+from dispatcher.store import work
 from dispatcher.store.work import Tended
 from tests.store.cell import HOUR_US, NUMBER, SECOND_US, TOKEN, Cell, keys_of
 
@@ -8,8 +9,8 @@ PROCESS = "process-1"
 
 
 async def tended(cell: Cell) -> Tended:
-    await cell.serving.serve(PROCESS, dict.fromkeys([NUMBER], TOKEN))
-    return await cell.serving.tend(PROCESS)
+    await cell.run(work.announce, PROCESS, dict.fromkeys([NUMBER], TOKEN))
+    return await cell.run(work.tend, PROCESS)
 
 
 async def test_nothing_to_do_is_nothing_done(cell: Cell) -> None:
@@ -52,7 +53,7 @@ async def test_a_waiting_message_whose_time_ran_out_is_expired(cell: Cell) -> No
     assert (await tended(cell)).expired == 1
     assert await cell.state() == "expired"
     assert await cell.sets_of("k1") == set()
-    assert await cell.redis.exists(cell.keys("body:k1")) == 0
+    assert await cell.redis.exists(cell.key("body:k1")) == 0
     [event] = await cell.events()
     assert (event["type"], event["extra"]) == ("expired", '{"callback_data": "order=1"}')
 
@@ -74,7 +75,7 @@ async def test_an_uncertain_message_whose_time_ran_out_is_held_and_not_plainly_e
     assert (await tended(cell)).held == 1
     record = await cell.record()
     assert (record["state"], record["cause"]) == ("dead", "held")
-    assert await cell.redis.exists(cell.keys("body:k1")) == 1
+    assert await cell.redis.exists(cell.key("body:k1")) == 1
 
 
 async def test_what_is_under_way_is_not_expired_until_its_lease_ends(cell: Cell) -> None:
@@ -102,7 +103,7 @@ async def test_a_step_is_bounded_and_says_that_there_is_more(cell: Cell) -> None
 
 async def test_a_message_on_its_way_in_nobodys_hands_becomes_uncertain(cell: Cell) -> None:
     await cell.claimed()
-    await cell.redis.zrem(cell.keys("sending"), "k1")
+    await cell.redis.zrem(cell.key("sending"), "k1")
     await cell.end_time("k1")
     assert (await tended(cell)).uncertain == 1
     assert await cell.sets_of("k1") == {"uncertain", "expiry"}
@@ -111,15 +112,15 @@ async def test_a_message_on_its_way_in_nobodys_hands_becomes_uncertain(cell: Cel
 async def test_a_stray_lease_is_dropped_and_the_message_left_alone(cell: Cell) -> None:
     claimed = await cell.claimed()
     await cell.settle(claimed, "accepted")
-    await cell.redis.zadd(cell.keys("sending"), {"k1": 1})
-    await cell.redis.zadd(cell.keys("expiry"), {"k1": 1})
+    await cell.redis.zadd(cell.key("sending"), {"k1": 1})
+    await cell.redis.zadd(cell.key("expiry"), {"k1": 1})
     assert await tended(cell) == NOTHING
     assert (await cell.state(), await cell.sets_of("k1")) == ("accepted", set())
 
 
 async def test_what_lost_its_record_under_way_is_dead_and_counted(cell: Cell) -> None:
     await cell.claimed()
-    await cell.redis.delete(cell.keys("msg:k1"))
+    await cell.redis.delete(cell.key("msg:k1"))
     await cell.end_lease("k1")
     assert (await tended(cell)).lost == 1
     record = await cell.record()
@@ -130,31 +131,31 @@ async def test_what_lost_its_record_under_way_is_dead_and_counted(cell: Cell) ->
 
 async def test_what_lost_its_record_while_it_waited_is_dead_and_counted(cell: Cell) -> None:
     await cell.queue("k1")
-    await cell.redis.delete(cell.keys("msg:k1"))
-    await cell.redis.zadd(cell.keys("expiry"), {"k1": 1})
+    await cell.redis.delete(cell.key("msg:k1"))
+    await cell.redis.zadd(cell.key("expiry"), {"k1": 1})
     assert (await tended(cell)).lost == 1
     assert await cell.state() == "dead"
     assert await cell.claim_all() == []
 
 
 async def test_a_process_that_was_forgotten_is_told_so(cell: Cell) -> None:
-    assert (await cell.serving.tend(PROCESS)).forgotten is True
+    assert (await cell.run(work.tend, PROCESS)).forgotten is True
     assert (await tended(cell)).forgotten is False
 
 
 async def test_a_process_that_tends_counts_as_alive(cell: Cell) -> None:
-    await cell.serving.serve(PROCESS, dict.fromkeys([NUMBER], TOKEN))
-    await cell.redis.pexpire(cell.keys.serves(PROCESS), 100)
-    await cell.redis.zadd(cell.keys("processes"), {PROCESS: 1, "gone": await cell.now() - HOUR_US})
-    await cell.serving.tend(PROCESS)
+    await cell.run(work.announce, PROCESS, dict.fromkeys([NUMBER], TOKEN))
+    await cell.redis.pexpire(cell.cell.serves(PROCESS), 100)
+    await cell.redis.zadd(cell.key("processes"), {PROCESS: 1, "gone": await cell.now() - HOUR_US})
+    await cell.run(work.tend, PROCESS)
     assert await cell.members("processes") == [PROCESS]
-    assert await cell.redis.pttl(cell.keys.serves(PROCESS)) > 5000
+    assert await cell.redis.pttl(cell.cell.serves(PROCESS)) > 5000
 
 
 async def test_two_processes_tend_side_by_side_and_each_lease_ends_once(cell: Cell) -> None:
     await cell.queue(*"abcdefgh")
     claimed = await cell.claim_all()
     await cell.end_lease(*keys_of(claimed))
-    first = await cell.serving.tend("process-1")
-    second = await cell.serving.tend("process-2")
+    first = await cell.run(work.tend, "process-1")
+    second = await cell.run(work.tend, "process-2")
     assert (first.uncertain, second.uncertain) == (8, 0)

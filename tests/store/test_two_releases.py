@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from dispatcher.store import queue
 from dispatcher.store.pipeline import Argument, Line
 from dispatcher.store.scripts import Script, script
 from dispatcher.store.work import Claimed
@@ -45,8 +46,8 @@ def later(made: Script) -> Script:
 
 async def looked(cell: Cell, key: str = "k1") -> dict[str, Any]:
     """Every field of a record, as the release behind the cell reads it."""
-    keys = (cell.keys("stops"), cell.keys("numbers"), cell.keys("processes"))
-    reply = await cell.line.call(script("look"), keys, (cell.keys.prefix, key, 1))
+    keys = (cell.key("stops"), cell.key("numbers"), cell.key("processes"))
+    reply = await cell.line.call(script("look"), keys, (cell.cell.prefix, key, 1))
     fields: dict[str, Any] = json.loads(reply)["record"]
     return fields
 
@@ -239,12 +240,12 @@ async def test_what_a_repair_left_in_a_record_harms_nothing(redis: Redis) -> Non
     cell = Cell(redis)
     await cell.queue("k1", "k2")
     wrong = {"a b": "x", "tail": "99\tx", "form": "\xff", "x": "\t\n\x1f\x00", "rest": "y", "unknown": "z" * 5000}
-    await cell.redis.hset(cell.keys("msg:k1"), mapping=wrong)
+    await cell.redis.hset(cell.key("msg:k1"), mapping=wrong)
     claimed = await cell.claim_all()
     assert [entry.key for entry in claimed] == ["k1", "k2"]
     for entry in claimed:
         assert await cell.settle(entry, "accepted", f"wamid.{entry.key}") == "accepted"
         assert await cell.receipt(entry.key, "delivered", wamid=f"wamid.{entry.key}") == "delivered"
-        found = await cell.producing.look(entry.key)
+        found = await cell.run(queue.look, entry.key)
         assert found is not None
         assert (found.state, found.number, found.wamid) == ("delivered", NUMBER, f"wamid.{entry.key}")

@@ -5,8 +5,8 @@ import pytest
 import structlog
 
 from dispatcher.observe import logs
-from dispatcher.store.embedded import Server
 from dispatcher.simulator import SimulatedNumber, Simulator, SimulatorSettings
+from dispatcher.store.embedded import Server
 from tests.cell import OTP, SHOP, TOKEN, Cell
 from tests.cell import cell as open_cell
 

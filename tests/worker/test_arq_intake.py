@@ -11,15 +11,15 @@ import pytest
 from arq import create_pool
 from arq.connections import ArqRedis, RedisSettings
 from arq.constants import job_key_prefix
+from dispatcher.numbersfile import NumbersFile
 from prometheus_client import CollectorRegistry
 
-from dispatcher.worker.run import assembled
-from dispatcher.store.embedded import Server
-from dispatcher.worker.arq_intake import Intake
 from dispatcher.message.message import Ticket
-from dispatcher.numbersfile import NumbersFile
 from dispatcher.message.priority import DEAD_KEPT_S
 from dispatcher.observe.metrics import Metrics
+from dispatcher.store.embedded import Server
+from dispatcher.worker.arq_intake import Intake
+from dispatcher.worker.run import assembled
 from tests.cell import Cell, eventually
 
 

@@ -9,13 +9,13 @@ from typing import Any, cast
 import httpx
 import pytest
 import structlog
+from dispatcher.numbersfile import NumbersFile
 from prometheus_client import CollectorRegistry
 
-from dispatcher.worker.run import App, assembled, clock
-from dispatcher.worker.delivery import Delivery, Limits, Means, Witness
 from dispatcher.meta.graph import Graph
-from dispatcher.numbersfile import NumbersFile
 from dispatcher.observe.metrics import Metrics
+from dispatcher.worker.delivery import Delivery, Limits, Means, Witness
+from dispatcher.worker.run import App, assembled, clock
 from tests.cell import OTP, Cell, eventually
 
 PROCESS = "process-1"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.store.stops import Stop
 from dispatcher.simulator import AnswerRule, SimulatedNumber
+from dispatcher.store.stops import Stop
 from tests.cell import OTP, SHOP, TOKEN, Cell, eventually, write_numbers
 
 

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.worker.run import App
-from dispatcher.store.schema import Keys
-from dispatcher.store.pipeline import Line
-from dispatcher.store.numbers import Published, Registry
 from dispatcher.simulator import Number, Simulator
+from dispatcher.store.pipeline import Line
+from dispatcher.worker.run import App
 from tests.cell import OTP, TOKEN, WABA, Cell, cell, eventually, write_numbers
 from tests.proxy import Proxy
 from tests.servers import OwnServer
+from tests.store.cell import published
 from tests.worker.conftest import SHORT
 
 LONG_AGO = 1_700_000_000
@@ -162,7 +161,7 @@ async def test_a_token_file_that_cannot_be_read_for_now_holds_up_nothing(cell: C
 async def test_what_is_published_leaves_the_loop_to_others_after_each_part(cell: Cell) -> None:
     line = Line(cell.redis)
     registry = Registry(line, Keys(cell.settings.cell))
-    numbers = [Published(str(10**12 + n), f"n{n}", 80.0, WABA) for n in range(2000)]
+    numbers = [published(str(10**12 + n), f"n{n}", 80.0, WABA) for n in range(2000)]
     publishing = asyncio.create_task(registry.publish(numbers))
     turns = 0
     while not publishing.done():

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.store.embedded import Server
 from dispatcher.simulator import Simulator
+from dispatcher.store.embedded import Server
 from tests.cell import Cell, cell, eventually
 from tests.proxy import Proxy
 from tests.worker.conftest import SHORT

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from dispatcher.errors import SettingsError
-from dispatcher.worker.numbers import Changes, Roster
 from dispatcher.settings import NumbersFile
+from dispatcher.worker.numbers import Changes, Roster
 from tests.cell import NAMES, OTP, SHOP, write_numbers
 
 

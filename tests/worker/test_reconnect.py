@@ -6,8 +6,8 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
-from dispatcher.worker.reconnect import Recovery
 from dispatcher.simulator import Simulator
+from dispatcher.worker.reconnect import Recovery
 from tests.cell import Cell, cell, eventually
 from tests.servers import OwnServer
 from tests.worker.conftest import SHORT

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import cast
 
-from dispatcher import errors
-from dispatcher.worker.in_flight import Flights
-from dispatcher.store.work import Claimed, Serving, Settlement
 from dispatcher.worker.settler import Settler
+
+from dispatcher import errors
+from dispatcher.store.work import Claimed, Serving, Settlement
+from dispatcher.worker.in_flight import Flights
 
 
 class SlowServing:

@@ -13,13 +13,34 @@ from pydantic_core import to_json
 from dispatcher.message.content.built import Content, check_context, copied
 from dispatcher.message.content.buttons import Buttons, CtaUrl, LocationRequest
 from dispatcher.message.content.carousel import Carousel, MediaCard, ProductCard
-from dispatcher.message.content.components import CallButton, CatalogButton, CopyCode, FlowButton, LimitedTimeOffer, ProductsButton, QuickReply, TemplateCard, UrlButton
+from dispatcher.message.content.components import (
+    CallButton,
+    CatalogButton,
+    CopyCode,
+    FlowButton,
+    LimitedTimeOffer,
+    ProductsButton,
+    QuickReply,
+    TemplateCard,
+    UrlButton,
+)
 from dispatcher.message.content.contacts import CONTACTS, Contact, Contacts
 from dispatcher.message.content.flow import Flow
 from dispatcher.message.content.interactive import INTERACTIVE
 from dispatcher.message.content.lists import List
 from dispatcher.message.content.location import LOCATION, Location
-from dispatcher.message.content.media import AUDIO, DOCUMENT, IMAGE, STICKER, VIDEO, Audio, Document, Image, Sticker, Video
+from dispatcher.message.content.media import (
+    AUDIO,
+    DOCUMENT,
+    IMAGE,
+    STICKER,
+    VIDEO,
+    Audio,
+    Document,
+    Image,
+    Sticker,
+    Video,
+)
 from dispatcher.message.content.otp import Otp
 from dispatcher.message.content.parameters import Currency, DateTime
 from dispatcher.message.content.plain import DEPTH_MAX

@@ -1,0 +1,64 @@
+-- What every script has: the time, numbers as text, and replies that may be of the wrong kind. Its constants are written
+-- before it when a script is loaded, see scripts.py. Times are µs of this server's clock.
+
+local LANES = {['0'] = true, ['1'] = true, ['2'] = true}
+local LANE_NAMES = {'urgent', 'normal', 'bulk'}
+
+local find, gsub, sub = string.find, string.gsub, string.sub
+
+local TIME = redis.call('TIME')
+local now = TIME[1] * 1000000 + TIME[2]
+
+-- Lua's own conversion keeps 14 digits, a time in µs has 16
+local function int(number)
+  return string.format('%.0f', number)
+end
+
+-- As many digits as bring a number back as it was.
+local function float(number)
+  return string.format('%.17g', number)
+end
+
+-- What arithmetic and scores can bear, else `default`: a field may hold anything after a repair by hand.
+local function num(value, default)
+  local number = tonumber(value)
+  if number and math.abs(number) < 1e17 then return number end
+  return default
+end
+
+-- A whole number as text: as it is where it is one, for making it again takes ten times as long.
+local function whole(value)
+  if value and #value < 17 and find(value, '^%d+$') then return value end
+  local number = num(value)
+  return number and int(number)
+end
+
+-- Whether a reply is an error about the data: the key is not what it should be, as a repair by hand may have left
+-- anything. An error about anything else (a slot that moves, a full or read-only server, a right that is missing) says
+-- nothing about the data and is raised: to whoever asked, Redis is away.
+local ABOUT_DATA = {'^WRONGTYPE', 'value is not', 'would overflow', 'no such key'}
+
+local function is_wrong(reply)
+  if type(reply) ~= 'table' or not reply.err then return false end
+  for _, pattern in ipairs(ABOUT_DATA) do
+    if find(reply.err, pattern) then return true end
+  end
+  error(reply.err, 0)
+end
+
+-- A reply, or nil where the key is not what it should be. Scripts use this, not redis.pcall.
+local function try(...)
+  local reply = redis.pcall(...)
+  if is_wrong(reply) then return nil end
+  return reply
+end
+
+-- The object in a row of JSON; nil where there is none.
+local function decoded(row)
+  local readable, found = pcall(cjson.decode, row or '')
+  return readable and type(found) == 'table' and found or nil
+end
+
+-- While a slot of a cluster moves key by key, a script would find some of its keys here and others not, and break off
+-- half way: it must not begin. A key that is never there tells, since whoever asks for one that is missing is sent on.
+redis.call('EXISTS', CELL .. 'never')
