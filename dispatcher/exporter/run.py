@@ -17,6 +17,7 @@ from dispatcher.observe.metrics import build_info, serve_metrics
 from dispatcher.observe.process import end_on_signals, process_name
 from dispatcher.settings import PREFIX, Settings
 from dispatcher.store.connection import connect_sync
+from dispatcher.store.health import check_schema
 from dispatcher.store.pipeline import SyncPipeline
 from dispatcher.store.schema import Cell
 
@@ -39,9 +40,12 @@ class ExporterMetrics:
 def assembled(settings: Settings, journal: Journal, timeout_s: float = TIMEOUT_S) -> Iterator[ExporterMetrics]:
     """Put an exporter together; on leaving, its connections are closed."""
     url = settings.redis_url.get_secret_value()
-    redis = connect_sync(url, timeout_s=settings.redis_timeout_s, connections=_CONNECTIONS)
+    cell = Cell(settings.cell)
+    redis = connect_sync(url, cell, timeout_s=settings.redis_timeout_s, connections=_CONNECTIONS)
+    pipeline = SyncPipeline(redis)
     try:
-        lookout = Lookout(SyncPipeline(redis), Cell(settings.cell), journal, timeout_s)
+        pipeline.follow(check_schema())
+        lookout = Lookout(pipeline, cell, journal, timeout_s)
         yield ExporterMetrics(CollectorRegistry(), lookout.latest)
     finally:
         redis.close()

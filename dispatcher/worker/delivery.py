@@ -31,7 +31,7 @@ TURN_HOLDS_S = 0.015
 """The rate leaves 25 ms for an uneven way to the wire. A process that stalled for longer than this takes a new turn for
 each message that waited, or they would leave in one burst with the next ones."""
 POSTS_AT_ONCE = 16
-"""So many POSTs begin before the event loop looks at its sockets again: a large batch must not hold up Redis's answers."""
+"""So many POSTs begin before the event loop looks at its sockets again: a large batch must not delay Redis."""
 # What a POST counts as in which a bug of ours showed.
 _BUG = Verdict(Uncertain(INTERNAL_ERROR), None, "lost")
 

@@ -292,18 +292,23 @@ class Cell:
         await self.set_gate(number, until=past, probe=0)
 
 
+STATES = {
+    "a": "accepted", "s": "sent", "d": "delivered", "r": "read", "p": "played", "e": "expired", "c": "cancelled",
+    "u": "suppressed", "x": "dead",
+}  # fmt: skip
 SINCE = {"due": 1, "claimed": 1, "settled": 1, "expires": SECOND_US}
 PACKED = (
     "state", "fingerprint", "cause", "number", "to", "priority", "template", "category", "campaign", "claim",
     "attempts", "enqueued", "due", "claimed", "settled", "wamid", "error", "extra",
-    "receipts", "expires", "unproven", "failed", "others",
+    "receipts", "expires", "unproven", "failed", "others", "rest",
 )  # fmt: skip
 
 
 def unpacked(text: str) -> dict[str, str]:
     """The fields of a settled record by their order; what is empty at the end was left out."""
-    values = text.split("\t")
-    return dict(zip(PACKED, values + [""] * (len(PACKED) - len(values)), strict=True))
+    assert text[0] == "1", "a record begins with its form"
+    state, *values = text[1:].split("\t")
+    return dict(zip(PACKED, [STATES[state], *values, *[""] * (len(PACKED) - len(values) - 1)], strict=True))
 
 
 def settlement(claimed: Claimed, outcome: str, **fields: Any) -> Settlement:

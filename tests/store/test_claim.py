@@ -411,7 +411,7 @@ async def test_a_probe_that_is_accepted_opens_the_gate_and_wakes_the_number(cell
     await cell.own()
     await cell.fix_tokens(4)
     batch = await cell.claim()
-    await cell.settle(batch.messages[0], "accepted", gate="open", claimed_at_us=batch.claimed_at_us)
+    await cell.settle(batch.messages[0], "accepted", gate="open", claimed_us=batch.claimed_at_us)
     gate = await cell.gate()
     assert (gate["streak"], gate["until"], gate["probe"], gate["why"]) == ("0", "0", "0", "")
     assert await cell.take() == [NUMBER]
@@ -425,7 +425,7 @@ async def test_a_probe_given_back_lets_the_next_claim_try_at_once(cell: Cell) ->
     await cell.own()
     await cell.fix_tokens(4)
     batch = await cell.claim()
-    await cell.settle(batch.messages[0], "release", claimed_at_us=batch.claimed_at_us)
+    await cell.settle(batch.messages[0], "release", claimed_us=batch.claimed_at_us)
     assert await cell.take() == [NUMBER]
     assert keys_of((await cell.claim()).messages) == ["k1"]
 

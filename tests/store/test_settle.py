@@ -348,7 +348,7 @@ async def doubtful(cell: Cell, name: str, *, claimed_at_us: int | None = None) -
     claimed = await cell.claimed(name)
     at = claimed_at_us if claimed_at_us is not None else await cell.now()
     await cell.settle(
-        claimed, "uncertain", gate="doubt", gate_for_us=HOUR_US, why="uncertain", claimed_at_us=at
+        claimed, "uncertain", gate="doubt", gate_for_us=HOUR_US, why="uncertain", claimed_us=at
     )  # fmt: skip
 
 
@@ -404,7 +404,7 @@ async def test_an_answer_to_a_claim_from_before_the_last_closing_says_nothing_ne
     await cell.settle(claimed, "snooze", gate="close", gate_for_us=HOUR_US, why="throttled")
     before = await cell.gate()
     outcome = {"close": "snooze", "doubt": "uncertain", "open": "accepted"}[turn]
-    await cell.settle(early, outcome, gate=turn, gate_for_us=2 * HOUR_US, why="other", claimed_at_us=at)
+    await cell.settle(early, outcome, gate=turn, gate_for_us=2 * HOUR_US, why="other", claimed_us=at)
     assert await cell.gate() == before
 
 
@@ -417,7 +417,7 @@ async def test_every_failed_probe_makes_the_streak_longer(cell: Cell) -> None:
         assert (keys_of(batch.messages), batch.streak) == (["k1"], streak - 1)
         await cell.settle(
             batch.messages[0], "snooze", gate="close", gate_for_us=HOUR_US, why="throttled",
-            claimed_at_us=batch.claimed_at_us,
+            claimed_us=batch.claimed_at_us,
         )  # fmt: skip
         await cell.end_block()
     assert (await cell.gate())["streak"] == "4"
@@ -433,7 +433,7 @@ async def test_one_doubt_about_a_half_open_gate_closes_it_again(cell: Cell) -> N
     batch = await cell.claim()
     await cell.settle(
         batch.messages[0], "uncertain", gate="doubt", gate_for_us=HOUR_US, why="uncertain",
-        claimed_at_us=batch.claimed_at_us,
+        claimed_us=batch.claimed_at_us,
     )  # fmt: skip
     gate = await cell.gate()
     assert (gate["streak"], gate["why"], gate["probe"]) == ("2", "uncertain", "0")
