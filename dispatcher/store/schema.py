@@ -101,9 +101,13 @@ class Cell:
         """Name a key of the whole cell, such as `due` or `events`."""
         return f"dispatch:{{{self.name}}}:{name}"
 
+    def lane(self, number: str, lane: int) -> str:
+        """Name a lane; 0 is urgent."""
+        return self.key(f"lane:{number}:{lane}")
+
     def lanes(self, number: str) -> list[str]:
         """Name all lanes of a number, urgent first."""
-        return [self.key(f"lane:{number}:{lane}") for lane in range(len(LANES))]
+        return [self.lane(number, lane) for lane in range(len(LANES))]
 
     def gate(self, number: str) -> str:
         """Name a number's gate."""
