@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 from dispatcher import errors
 from dispatcher.message import fields
 from dispatcher.message.content import ENVELOPE, KINDS, OF_THE_MESSAGE, ContentError, Problem, nearest, shown
-from dispatcher.message.content.problem import together
+from dispatcher.message.content.shape import together
 
 _NEEDED = {
     "number": "is missing: the phone number id or the name of the number to send from",
