@@ -66,7 +66,7 @@ def test_every_label_value_is_documented(metrics: Metrics) -> None:
     journal.claimed(Batch("kept", 0, 0, 1, 1, 1, 1, 0, 1, Bucket(80, 2.2, 76.8), [flight().message]))
     for reply in REPLIES.values():
         journal.departed(flight(), 0.001)
-        journal.attempted(flight(), judge(reply, streak=0, retry_s=1.0, rand=0.5), 0.1)
+        journal.attempted(flight(), judge(reply, streak=0, attempts=0, is_urgent=False, rand=0.5), 0.1)
     journal.tended(Tended(False, False, 1, 1, 1, 1, 1, absent=3, unproven=2, cancelled=1))
     assert metrics.registry.get_sample_value("dispatcher_resends_total", {"proof": "absence"}) == 3
     assert metrics.registry.get_sample_value("dispatcher_resends_total", {"proof": "none"}) == 2
@@ -86,7 +86,9 @@ def test_every_label_value_is_documented(metrics: Metrics) -> None:
 
 def test_an_attempt_is_one_event_with_a_masked_recipient_and_no_body(metrics: Metrics) -> None:
     with capture_logs() as events:
-        Journal(metrics, "p").attempted(flight(), judge(REPLIES["reject"], streak=0, retry_s=1.0, rand=0.5), 0.1234)
+        Journal(metrics, "p").attempted(
+            flight(), judge(REPLIES["reject"], streak=0, attempts=0, is_urgent=False, rand=0.5), 0.1234
+        )
     assert events == [
         {
             "event": "attempt.ended",
@@ -120,7 +122,7 @@ def test_nothing_of_what_meta_or_a_producer_writes_reaches_the_log_unmasked(
     hostile = Flight(Claimed(f"k-{PHONE}", 1, 0, secret, secret, 0, 0, f'{{"to":"{PHONE}"'.encode()), "106", 1)
     journal = Journal(metrics, "p")
     for body in answers:
-        journal.attempted(hostile, judge(Answer(status, body), streak=0, retry_s=1.0, rand=0.5), 0.1)
+        journal.attempted(hostile, judge(Answer(status, body), streak=0, attempts=0, is_urgent=False, rand=0.5), 0.1)
     assert out.getvalue().count('"event":"attempt.ended"') == len(answers)
     assert not {word for word in (TOKEN, PHONE[1:]) if word in out.getvalue()}
 
@@ -128,7 +130,7 @@ def test_nothing_of_what_meta_or_a_producer_writes_reaches_the_log_unmasked(
 def test_a_gate_is_counted_as_closed_once_for_all_that_was_in_flight(metrics: Metrics) -> None:
     journal = Journal(metrics, "p")
     for _ in range(80):
-        journal.attempted(flight(), judge(REPLIES["snooze"], streak=0, retry_s=1.0, rand=0.5), 0.15)
+        journal.attempted(flight(), judge(REPLIES["snooze"], streak=0, attempts=0, is_urgent=False, rand=0.5), 0.15)
     assert metrics.registry.get_sample_value("dispatcher_gate_closings_total", {"why": "throttled"}) == 1
 
 

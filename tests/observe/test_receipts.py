@@ -6,7 +6,7 @@ from structlog.testing import capture_logs
 
 from dispatcher.api.journal import Journal
 from dispatcher.api.metrics import ApiMetrics
-from dispatcher.meta.updates import Receipt
+from dispatcher.meta.webhook import Receipt
 from dispatcher.store.receipts import Applied
 from tests.observe.test_journal import assert_documented
 
