@@ -13,7 +13,7 @@ from prometheus_client import Counter as Count
 from dispatcher import errors
 from dispatcher.api.metrics import ApiMetrics
 from dispatcher.message.priority import Priority
-from dispatcher.meta.updates import Receipt
+from dispatcher.meta.webhook import Receipt
 from dispatcher.observe import logs
 from dispatcher.store.receipts import Applied
 from dispatcher.store.webhooks import Waiting

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from dispatcher import errors
 from dispatcher.api.bodies import Bodies, TurnedAwayError
-from dispatcher.meta.signature import is_signed
+from dispatcher.meta.webhook import is_signed
 
 _CHALLENGE_CHARACTERS_MAX: Final = 1000
 

@@ -10,9 +10,8 @@ from dispatcher import errors
 from dispatcher.api.bell import Sleeper
 from dispatcher.api.journal import Journal
 from dispatcher.meta.optout import CATEGORY, Words, preference
-from dispatcher.meta.updates import Inbound, Notice, Preference, Receipt, Unreadable, Update
-from dispatcher.meta.webhook import read
-from dispatcher.policy import failed
+from dispatcher.meta.webhook import Inbound, Notice, Preference, Receipt, Unreadable, Update, read
+from dispatcher.policy import codes
 from dispatcher.store import receipts as store
 from dispatcher.store import webhooks
 from dispatcher.store.pipeline import Pipeline
@@ -48,7 +47,7 @@ class _Mail:
         match update:
             case Receipt():
                 self.receipts.append(update)
-                if update.status == "failed" and update.code == failed.OPTED_OUT and update.recipient:
+                if update.status == "failed" and update.code == codes.OPTED_OUT and update.recipient:
                     self.preferences.append(_opted_out(update))
             case Inbound():
                 self.inbound.append(update)

@@ -14,7 +14,7 @@ from dispatcher.api.bodies import Bodies, TurnedAwayError
 from dispatcher.api.journal import Journal
 from dispatcher.api.metrics import ApiMetrics
 from dispatcher.api.webhook_endpoint import Credentials, Door
-from dispatcher.meta.updates import Receipt
+from dispatcher.meta.webhook import Receipt
 from dispatcher.store.receipts import Applied
 from tests.api.meta import SECRET, WEBHOOKS, signed
 from tests.observe.test_journal import assert_documented

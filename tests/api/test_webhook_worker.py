@@ -16,7 +16,7 @@ from dispatcher.api.metrics import ApiMetrics
 from dispatcher.api.run import Times
 from dispatcher.api.webhook_worker import Reception
 from dispatcher.meta.optout import Words
-from dispatcher.meta.updates import Inbound, Notice, Preference, Receipt, Unreadable
+from dispatcher.meta.webhook import Inbound, Notice, Preference, Receipt, Unreadable
 from dispatcher.store import schema
 from dispatcher.store.embedded import Server
 from dispatcher.store.pipeline import Line

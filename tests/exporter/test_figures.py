@@ -7,7 +7,7 @@ import pytest
 from dispatcher.exporter.families import FAMILIES
 from redis.asyncio import Redis
 
-from dispatcher.meta.updates import Unreadable
+from dispatcher.meta.webhook import Unreadable
 from dispatcher.store import queue, receipts, stops, work
 from tests.exporter.conftest import Scrape, scraped
 from tests.observe import docs

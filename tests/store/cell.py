@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from dispatcher.message.message import Message
-from dispatcher.meta.updates import Receipt
+from dispatcher.meta.webhook import Receipt
 from dispatcher.policy.bucket import Room
 from dispatcher.settings import Number
 from dispatcher.store import numbers, queue, receipts, schema, stops, work

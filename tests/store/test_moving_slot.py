@@ -15,7 +15,7 @@ from dispatcher.store.survey import Survey
 from redis.asyncio import Redis
 
 from dispatcher import errors
-from dispatcher.meta.updates import Inbound, Notice, Preference, Unreadable
+from dispatcher.meta.webhook import Inbound, Notice, Preference, Unreadable
 from dispatcher.store import numbers, queue, receipts, stops, work
 from dispatcher.store.campaigns import Campaigns
 from dispatcher.store.connection import connect
