@@ -82,9 +82,8 @@ class Asking:
 class _Sender(Number):
     """A number whose token has the fingerprint that a test wants."""
 
-    @property
-    def token_fingerprint(self) -> str:
-        return self.token.get_secret_value()
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "token_fingerprint", self.token.get_secret_value())
 
 
 class Cell:
