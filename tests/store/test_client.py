@@ -248,7 +248,7 @@ async def test_a_cancelled_message_is_not_handed_out(client: Dispatcher, cell: C
 async def test_a_redis_that_is_away_raises_with_the_key_to_send_again(own_server: OwnServer) -> None:
     server = own_server(options={"appendonly": "yes", "appendfsync": "always"})
     async with Dispatcher.connect(server.url, timeout_s=0.5) as client, Redis.from_url(server.url) as redis:
-        await Cell(redis).registry.publish([published(NUMBER, "otp-us", 80, WABA)])
+        await Cell(redis).run(numbers.publish, [published(NUMBER, "otp-us", 80, WABA)])
         assert (await client.send(given("k1"))).duplicate is False
         server.kill()
         with pytest.raises(errors.QueueUnavailable) as caught:
