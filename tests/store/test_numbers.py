@@ -14,9 +14,14 @@ DE = published(OTHER, "news-de", 250.0, "")
 FOUND_US, FOUND_DE = Registered(NUMBER, "otp-us", WABA), Registered(OTHER, "news-de", "")
 
 
-async def refusal(client: Dispatcher, named: str) -> str:
+def client(cell: Cell) -> Dispatcher:
+    """A producer that has found nothing yet."""
+    return Dispatcher(cell.pipeline, cell.cell)
+
+
+async def refusal(producer: Dispatcher, named: str) -> str:
     with pytest.raises(errors.UnknownNumber) as caught:
-        await client.number_id(named)
+        await producer.number_id(named)
     return str(caught.value).removeprefix("number: ")
 
 
@@ -41,10 +46,10 @@ async def test_a_number_that_is_called_otherwise_is_found_by_that_name_alone(cel
     await cell.run(numbers.publish, [published(NUMBER, "codes", 10.0, "5")])
     assert await cell.run(numbers.find, "codes") == Found(NUMBER)
     assert await cell.run(numbers.get, NUMBER) == Registered(NUMBER, "codes", "5")
-    assert "did you mean" in await refusal(cell.client, "code")
-    assert await refusal(cell.client, "otp-us") == f"otp-us is not a number of cell main; there is {NUMBER}, codes"
+    assert "did you mean" in await refusal(client(cell), "code")
+    assert await refusal(client(cell), "otp-us") == f"otp-us is not a number of cell main; there is {NUMBER}, codes"
     await cell.run(numbers.publish, [published(OTHER, "otp-us", 10.0, "")])
-    assert await cell.client.number_id("otp-us") == OTHER
+    assert await client(cell).number_id("otp-us") == OTHER
 
 
 async def test_a_name_that_two_numbers_have_is_refused_until_one_is_called_otherwise(cell: Cell) -> None:
@@ -53,10 +58,10 @@ async def test_a_name_that_two_numbers_have_is_refused_until_one_is_called_other
     await cell.run(numbers.publish, [published(OTHER, "otp-us", 10.0, "")])
     await cell.run(numbers.publish, [US])
     expected = f"otp-us is the name of 2 numbers of cell main, {NUMBER}, {OTHER}: give the id"
-    assert await refusal(cell.client, "otp-us") == expected
-    assert [await cell.client.number_id(number) for number in (NUMBER, OTHER)] == [NUMBER, OTHER]
+    assert await refusal(client(cell), "otp-us") == expected
+    assert [await client(cell).number_id(number) for number in (NUMBER, OTHER)] == [NUMBER, OTHER]
     await cell.run(numbers.publish, [published(OTHER, "codes", 10.0, "")])
-    assert [await cell.client.number_id(name) for name in ("otp-us", "codes")] == [NUMBER, OTHER]
+    assert [await client(cell).number_id(name) for name in ("otp-us", "codes")] == [NUMBER, OTHER]
 
 
 async def test_an_unknown_number_names_the_nearest(cell: Cell) -> None:
@@ -86,12 +91,6 @@ async def test_a_number_published_by_another_is_known_at_once_where_nobody_asked
     assert await reader.number_id("otp-us") == NUMBER
     await cell.run(numbers.publish, [DE])
     assert await reader.number_id("news-de") == OTHER
-
-
-async def test_what_was_just_published_here_is_known_here(cell: Cell) -> None:
-    await refusal(cell.client, "otp-us")
-    await cell.run(numbers.publish, [US])
-    assert await cell.client.number_id("otp-us") == NUMBER
 
 
 async def test_an_id_goes_before_a_name(cell: Cell) -> None:
@@ -151,8 +150,8 @@ async def test_an_unknown_number_costs_no_look_at_all_the_others_and_is_remember
 
 async def test_the_command_line_names_the_nearest_of_many(cell: Cell) -> None:
     await many(cell, NEAREST_AMONG + 1)
-    client = Dispatcher(cell.pipeline, cell.cell, nearest_among=NEAREST_AMONG_COMMAND)
-    assert await refusal(client, "shop-0025") == "shop-0025 is not a number of cell main, did you mean shop-00025?"
+    command = Dispatcher(cell.pipeline, cell.cell, nearest_among=NEAREST_AMONG_COMMAND)
+    assert await refusal(command, "shop-0025") == "shop-0025 is not a number of cell main, did you mean shop-00025?"
 
 
 async def test_many_numbers_are_asked_for_together(cell: Cell) -> None:
