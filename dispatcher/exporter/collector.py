@@ -1,5 +1,6 @@
-"""Turns what was seen of a cell into metrics: names and labels in one place. Label values come from closed sets, or are
-numbers and campaigns.
+"""Turns a look at a cell into metrics: their names and labels in one place.
+
+Label values come from closed sets, or are numbers and campaigns.
 """
 
 from collections import Counter

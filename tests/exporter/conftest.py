@@ -1,8 +1,8 @@
 """Scrapes of an exporter within this process, each with a look of its own unless they share one."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,8 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
-from dispatcher.exporter.journal import Journal
+from dispatcher.exporter.log import ExporterLog
+from dispatcher.exporter.look import FRESH_S
 from dispatcher.exporter.run import ExporterMetrics, assembled
 from dispatcher.observe import logs
 from dispatcher.settings import Settings
@@ -46,9 +47,10 @@ class Scrape:
 
 @dataclass
 class Exporter:
-    """An exporter whose looks go on for a second."""
+    """An exporter within this process; `close` ends it early."""
 
     metrics: ExporterMetrics
+    close: Callable[[], None]
 
     async def scrape(self) -> Scrape:
         text = (await asyncio.to_thread(generate_latest, self.metrics.registry)).decode()
@@ -63,10 +65,14 @@ class Exporter:
 
 
 @asynccontextmanager
-async def exporting(url: str, timeout_s: float = 4.0, **given: Any) -> AsyncIterator[Exporter]:
+async def exporting(
+    url: str, timeout_s: float = 4.0, fresh_s: float = FRESH_S, **given: Any
+) -> AsyncIterator[Exporter]:
     settings = Settings(redis_url=url, **given)
-    async with assembled(settings, Journal("exporter"), timeout_s) as metrics:
-        yield Exporter(metrics)
+    with ExitStack() as stack:
+        log = ExporterLog("exporter")
+        metrics = stack.enter_context(assembled(settings, log, timeout_s=timeout_s, fresh_s=fresh_s))
+        yield Exporter(metrics, stack.close)
 
 
 async def scraped(url: str, **given: Any) -> Scrape:
