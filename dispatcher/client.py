@@ -72,12 +72,13 @@ class Dispatcher:
 
         A command that takes longer than `timeout_s` seconds is given up.
         """
+        of = Cell(cell)
 
         def talk() -> Talk:
-            return Talk(connect(redis_url, timeout_s=timeout_s, connections=1), timeout_s)
+            return Talk(connect(redis_url, of, timeout_s=timeout_s, connections=1), timeout_s)
 
-        redis = connect(redis_url, timeout_s=timeout_s)
-        opened = cls(Pipeline(redis), Cell(cell), talk)
+        redis = connect(redis_url, of, timeout_s=timeout_s)
+        opened = cls(Pipeline(redis), of, talk)
         opened._redis = redis
         return opened
 

@@ -7,7 +7,8 @@
     │   └── UnknownNumber  no such number in this cell
     ├── QueueUnavailable   Redis did not answer, or lost the answer: `key`; safe to send again with that key
     │   ├── QueueFull      Redis has no room for this lane
-    │   └── QueueBroken    Redis answered that its data is not what it should be
+    │   ├── QueueBroken    Redis answered that its data is not what it should be
+    │   └── UnknownSchema  the cell's data is of a later release: upgrade this process
     └── SettingsError      what is wrong with the settings, all of it at once: `problems`
 
 Every class is plain and takes its fields by position, so that it can be pickled.
@@ -57,6 +58,10 @@ class QueueFull(QueueUnavailable):
 
 class QueueBroken(QueueUnavailable):
     """Redis is there, but a script met data of a kind that this package does not write; asking again does not help."""
+
+
+class UnknownSchema(QueueUnavailable):
+    """The cell's data is of a later release; nothing was read or written. Upgrade this process."""
 
 
 class SettingsError(DispatcherError):

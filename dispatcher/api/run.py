@@ -33,6 +33,7 @@ from dispatcher.observe.metrics import serve_metrics
 from dispatcher.observe.process import allow_sockets, end_on_signals, freeze, process_name
 from dispatcher.settings import PREFIX, Settings
 from dispatcher.store.connection import connect
+from dispatcher.store.health import check_schema
 from dispatcher.store.pipeline import Pipeline
 from dispatcher.store.schema import Cell
 from dispatcher.store.webhooks import forget_forwards
@@ -125,7 +126,7 @@ async def assembled(means: Means) -> AsyncIterator[Api]:
     hosts = [host_of(url) for url in urls]
     journal = Journal(means.metrics, process, hosts)
     cell = Cell.of(settings)
-    redis = connect(settings.redis_url.get_secret_value(), timeout_s=settings.redis_timeout_s)
+    redis = connect(settings.redis_url.get_secret_value(), cell, timeout_s=settings.redis_timeout_s)
     # one each, so that an answer waits neither for a batch in work nor for what is passed on
     pipelines = door, work, forward = [Pipeline(redis, journal.round_trip) for _ in range(3)]
     engine = Engine()
@@ -148,6 +149,7 @@ async def assembled(means: Means) -> AsyncIterator[Api]:
     endpoint = Door(inbox, _credentials(settings), journal, Bodies(means.times.body_s), stored)
     server = Server(application(endpoint, heart), means.listener, means.times.head_s)
     try:
+        await door.follow(check_schema())
         yield Api(server, heart, worker, porter, journal)
     finally:
         for pipeline in pipelines:

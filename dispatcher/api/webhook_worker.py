@@ -136,7 +136,8 @@ class Reception:
         if len(together) == 1:
             alone, together = list(entries), []
         try:
-            await self._apply(together)
+            if together:
+                await self._apply(together)
         except Exception as exc:  # noqa: BLE001 - a bug of ours, wherever it is
             _unless_away(exc)
             alone = list(entries)

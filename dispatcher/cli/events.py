@@ -103,7 +103,8 @@ async def _write(session: "Session", wanted: _Wanted, *, as_json: bool) -> None:
     from dispatcher.store.streams import Talk
 
     settings = Settings.load()
-    redis = connect(settings.redis_url.get_secret_value(), timeout_s=settings.redis_timeout_s, connections=1)
+    url, timeout_s = settings.redis_url.get_secret_value(), settings.redis_timeout_s
+    redis = connect(url, session.cell, timeout_s=timeout_s, connections=1)
     talk = Talk(redis, settings.redis_timeout_s)
     try:
         now = await session.now()

@@ -64,7 +64,7 @@ def ask(work: Callable[[Session], Coroutine[Any, Any, _Answer]], *, publish: boo
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Redis's trouble for people: what it is and what to do, the exit code, and one word (full, broken or away)."""
+    """Redis's trouble for people: what it is and what to do, the exit code, and a word (full, schema, broken, away)."""
 
     text: str
     code: int
@@ -75,6 +75,8 @@ def trouble(exc: errors.QueueUnavailable, address: str) -> Trouble:
     """Say what Redis's trouble is and what to do."""
     if isinstance(exc, errors.QueueFull):
         return Trouble(exc.reason, REFUSED, "full")
+    if isinstance(exc, errors.UnknownSchema):
+        return Trouble(exc.reason, REFUSED, "schema")
     if isinstance(exc, errors.QueueBroken):
         advice = f"another program may write to {address}, or another version of this one"
         return Trouble(f"{exc.reason}; {advice}", REFUSED, "broken")
@@ -120,7 +122,7 @@ async def _ask(
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[Session]:
     cell = Cell.of(settings)
-    redis = connect(settings.redis_url.get_secret_value(), timeout_s=settings.redis_timeout_s)
+    redis = connect(settings.redis_url.get_secret_value(), cell, timeout_s=settings.redis_timeout_s)
     pipeline = Pipeline(redis)
     dispatcher = Dispatcher(pipeline, cell, nearest_among=numbers.NEAREST_AMONG_COMMAND)
     try:
@@ -141,6 +143,6 @@ def _next(exc: errors.QueueUnavailable) -> str:
     """Say what became of the one message that was sent, if one was."""
     if isinstance(exc, errors.QueueFull):
         return "; nothing was queued"
-    if isinstance(exc, errors.QueueBroken) or not exc.key:
+    if isinstance(exc, errors.QueueBroken | errors.UnknownSchema) or not exc.key:
         return ""
     return f"; then send again with --key {exc.key}, which is never queued twice"

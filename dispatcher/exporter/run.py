@@ -17,6 +17,7 @@ from dispatcher.observe.metrics import build_info, serve_metrics
 from dispatcher.observe.process import end_on_signals, process_name
 from dispatcher.settings import PREFIX, Settings
 from dispatcher.store.connection import connect_sync
+from dispatcher.store.health import check_schema
 from dispatcher.store.pipeline import SyncPipeline
 from dispatcher.store.schema import Cell
 
@@ -41,9 +42,12 @@ def assembled(
 ) -> Iterator[ExporterMetrics]:
     """Put an exporter together; on leaving, its connections are closed."""
     url = settings.redis_url.get_secret_value()
-    redis = connect_sync(url, timeout_s=settings.redis_timeout_s, connections=_CONNECTIONS)
-    looks = LookCache(SyncPipeline(redis), Cell(settings.cell), log, timeout_s=timeout_s, fresh_s=fresh_s)
+    cell = Cell(settings.cell)
+    redis = connect_sync(url, cell, timeout_s=settings.redis_timeout_s, connections=_CONNECTIONS)
+    pipeline = SyncPipeline(redis)
+    looks = LookCache(pipeline, cell, log, timeout_s=timeout_s, fresh_s=fresh_s)
     try:
+        pipeline.follow(check_schema())
         yield ExporterMetrics(CollectorRegistry(), looks.latest)
     finally:
         looks.close()  # a scrape may still run in its thread

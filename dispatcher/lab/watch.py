@@ -115,10 +115,11 @@ class Watch:
 @asynccontextmanager
 async def watching(redis_url: str, numbers: Sequence[str]) -> AsyncIterator[Watch]:
     """Connect a watch."""
-    redis = connect(redis_url, timeout_s=REDIS_TIMEOUT_S)
+    cell = Cell()
+    redis = connect(redis_url, cell, timeout_s=REDIS_TIMEOUT_S)
     pipeline = Pipeline(redis)
     try:
-        watch = Watch(pipeline, Cell(), numbers)
+        watch = Watch(pipeline, cell, numbers)
         await watch.set_clock()
         yield watch
     finally:

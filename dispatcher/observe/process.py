@@ -10,13 +10,16 @@ import resource
 import secrets
 import signal
 import socket
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 clock = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 """Seconds that go on while the machine sleeps, and never step."""
 
+_TURN_S = 0.0005
 _SOCKETS = 10_240  # the most that macOS grants
 
 
@@ -33,6 +36,25 @@ def freeze() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(5_000, 20, 50)
+
+
+@contextmanager
+def aside() -> Iterator[None]:
+    """Read much in a thread, while the event loop serves on; one thread at a time.
+
+    The loop gets its turn within half a millisecond: after the usual 5 ms each socket that is ready waits so long for
+    its own, and with ten of them the loop is 50 ms late. The garbage collector rests: again and again it would look at
+    all that was read so far, and nobody else runs meanwhile (measured: 50 ms at a time with 10,000 numbers).
+    """
+    turn_s, is_collecting = sys.getswitchinterval(), gc.isenabled()
+    sys.setswitchinterval(_TURN_S)
+    gc.disable()
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(turn_s)
+        if is_collecting:
+            gc.enable()
 
 
 def allow_sockets() -> None:

@@ -59,10 +59,10 @@ class WebhookSettings:
     (with `failed_code`, and after a `sent` if `is_sent_before_failed`), `lost_sent` and its like of the statuses,
     `lost_messages` of the messages, all of whose statuses are lost, `duplicates` of the webhooks, which are sent twice.
 
-    A webhook carries up to `batch_most` updates, which gather for `batch_ms`. What is not answered 200 within
-    `timeout_ms` is tried again at once, then after `retry_ms` and `retry_growth` times longer each time, up to
-    `retry_most_ms`, until it was tried `tries_most` times or `give_up_s` have passed. More than `most_waiting` updates
-    do not wait: the newest are dropped, and counted.
+    A webhook carries up to `batch_most` updates, which gather for `batch_ms`. Up to `connections` webhooks travel at a
+    time. What is not answered 200 within `timeout_ms` is tried again at once, then after `retry_ms`, each time
+    `retry_growth` times later, up to `retry_most_ms`, until it was tried `tries_most` times or `give_up_s` have passed.
+    If more than `most_waiting` updates wait, the newest are dropped and counted.
 
     Raises:
         ValueError: A value is out of its range.

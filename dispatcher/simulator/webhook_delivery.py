@@ -168,7 +168,8 @@ class Batcher:
 class WebhookDelivery:
     """Tries each webhook in a task of its own, several at a time. `on_ended` gets each that is delivered or given up.
 
-    Use within a running event loop; `stop` leaves no task and no connection behind.
+    Use within a running event loop. `stop` leaves no task behind, but the connection of a request that hangs ends only
+    with its timeout: the client cannot break it off.
     """
 
     def __init__(
@@ -209,9 +210,8 @@ class WebhookDelivery:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._client is not None:
-            # A cancelled task no longer waits for its request, but only this ends the request.
-            await self._client.close()
-            self._client = None
+            client, self._client = self._client, None
+            await client.close()
 
     def change(self, settings: WebhookSettings) -> None:
         """Other settings from now on; what is under way goes on as it began."""

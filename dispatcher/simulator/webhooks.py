@@ -35,7 +35,7 @@ from dispatcher.simulator.webhook_delivery import (
 
 
 class OutgoingWebhooks:
-    """Sends webhooks while there is a URL. Use within a running event loop; `stop` leaves nothing behind."""
+    """Sends webhooks while there is a URL. Use within a running event loop."""
 
     def __init__(self, settings: WebhookSettings, senders: Senders, counts: WebhookCounts) -> None:
         self.settings = settings

@@ -1,7 +1,7 @@
 """One look at a cell: how everything stands. Commands, exporter, console and tests read it here and nowhere else.
 
-The work grows with the numbers of the cell, never with its messages: no lane is ever looked through. A part that is not of
-the kind it should be counts as not there, so that the rest can be seen.
+The work grows with the numbers of the cell, never with its messages: no lane is ever looked through. A part that is not
+of the kind it should be counts as not there, so that the rest can be seen.
 """
 
 import heapq
@@ -21,7 +21,6 @@ from dispatcher.store.queue import moment, read_object
 from dispatcher.store.schema import LANES, PROCESS_ALIVE_S, US, Cell
 from dispatcher.store.scripts import Command, Steps, call, plain
 from dispatcher.store.stops import Stop
-from dispatcher.store.webhooks import UNSEEN_MOST_S
 
 NUMBERS_A_CALL: Final = 100
 """So that a call holds Redis up for one to two milliseconds."""
@@ -104,7 +103,7 @@ class Standing(NamedTuple):
 
     @property
     def wait_s(self) -> ByLane:
-        """How long a message that came now would wait, as far as that is known; infinite until somebody does something."""
+        """How long a message that came now would wait, if that is known; infinite until somebody does something."""
         refill = self._refill()
         blocked_s = (self.till_us - self.now_us) / US if self.state == "blocked" else 0.0
         lanes = zip(LANES, accumulate(self.waiting), strict=True)
@@ -206,10 +205,10 @@ def overview(cell: Cell) -> Steps[Overview]:
 def around(cell: Cell) -> Steps[Around]:
     """Look at what concerns all numbers."""
     now_us = yield server_time()
-    alive_since, seen_since = now_us - PROCESS_ALIVE_S * US, round(now_us - UNSEEN_MOST_S * US)
+    alive_since = now_us - PROCESS_ALIVE_S * US
     processes, [doors], [rows] = yield [
         plain("ZRANGEBYSCORE", cell.key("processes"), alive_since, "+inf", parse=_texts, default=[]),
-        plain("ZCOUNT", cell.key("doors"), seen_since, "+inf", parse=lambda count: [count], default=[0]),
+        plain("ZCOUNT", cell.key("doors"), alive_since, "+inf", parse=lambda count: [count], default=[0]),
         plain("HGETALL", cell.key("stops"), parse=lambda reply: [reply], default=[[]]),
     ]
     now = moment(now_us)

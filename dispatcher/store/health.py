@@ -1,4 +1,7 @@
-"""The server behind a cell: its clock, and whether it keeps what it is given. Asked by INFO, as managed ones block CONFIG."""
+"""The server behind a cell: its clock, and whether it keeps what it is given.
+
+Asked by INFO, as managed servers block CONFIG.
+"""
 
 import re
 from collections.abc import Mapping
@@ -51,12 +54,27 @@ def health() -> Steps[Health]:
     )
 
 
+def check_schema() -> Steps[None]:
+    """See that this release knows the cell's data. A Redis that is away may come later: each connection is checked.
+
+    Raises:
+        SettingsError: the data is of a later release.
+    """
+    try:
+        yield plain("PING", parse=bool)
+    except errors.UnknownSchema as exc:
+        raise errors.SettingsError((exc.reason,)) from None
+    except errors.QueueUnavailable:
+        pass
+
+
 def check() -> Steps[list[str]]:
     """Return warnings about the server.
 
     Raises:
-        SettingsError: it is too old, or evicts what it was given.
+        SettingsError: it is too old, or evicts what it was given, or the cell's data is of a later release.
     """
+    yield from check_schema()
     found = yield from _sections("server", "memory", "persistence")
     version = tuple(int(part) for part in re.findall(r"\d+", found.get("redis_version", "0"))[:2])
     if version < OLDEST:

@@ -13,8 +13,8 @@ from dispatcher.store.scripts import Argument, Command, Steps, call, plain
 if TYPE_CHECKING:
     from dispatcher.settings import Number
 
-NEAREST_AMONG: Final = 50
-"""Numbers that the nearest name is looked for among: 1 ms of a process that has other things to do."""
+NEAREST_AMONG: Final = 25
+"""Numbers that the nearest name is looked for among: half a millisecond of a process that has other things to do."""
 NEAREST_AMONG_COMMAND: Final = 10_000
 """The same for a command that does nothing else."""
 # So that neither this process nor Redis stands still for longer than two milliseconds.

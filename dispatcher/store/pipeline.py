@@ -16,6 +16,7 @@ import redis.asyncio as aioredis
 from redis import exceptions
 
 from dispatcher import errors
+from dispatcher.store.connection import UnknownSchemaError
 from dispatcher.store.scripts import Argument, Command, Script, Steps
 
 T = TypeVar("T")
@@ -23,7 +24,10 @@ T = TypeVar("T")
 _COMMANDS_A_ROUND_TRIP = 100
 # What a script or command says of data it cannot work on, and what passes by itself: Redis 6.2 reports both in a script
 # as an error of the script.
-_PASSING = ("READONLY", "MISCONF", "LOADING", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "ASK ", "MOVED ")
+_PASSING = (
+    "READONLY", "MISCONF", "LOADING", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "ASK ", "MOVED ",
+    "non local key", "cluster is down",
+)  # fmt: skip
 _BROKEN = (
     "WRONGTYPE",
     "user_script",
@@ -38,11 +42,15 @@ _BROKEN = (
 def translate(exc: Exception) -> errors.QueueUnavailable:
     """Say in our words what Redis or the way to it answered; a full server says so in two ways."""
     text = str(exc)
+    if isinstance(exc, UnknownSchemaError):
+        return errors.UnknownSchema(text)
     if isinstance(exc, exceptions.OutOfMemoryError) or "OOM command not allowed" in text:
         return errors.QueueFull("Redis is full: it takes nothing new until something is settled or maxmemory is raised")
-    is_passing = any(word in text for word in _PASSING)
-    if isinstance(exc, exceptions.ResponseError) and text.startswith(_BROKEN) and not is_passing:
-        return errors.QueueBroken(f"Redis refused: {text[:200]}")
+    if isinstance(exc, exceptions.ResponseError):
+        if any(word in text for word in _PASSING):
+            return errors.QueueUnavailable(f"Redis is away: {text[:200]}")
+        if text.startswith(_BROKEN):
+            return errors.QueueBroken(f"Redis refused: {text[:200]}")
     return errors.QueueUnavailable(f"Redis is away: {type(exc).__name__}")
 
 

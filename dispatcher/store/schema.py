@@ -2,6 +2,7 @@
 
 | key under `dispatch:{cell}:` | type | holds |
 | --- | --- | --- |
+| `schema` | string | in which form all this is, see `SCHEMA` |
 | `lane:<number>:<priority 0-2>` | zset | key -> when it is due, µs |
 | `msg:<key>` | hash, packed string once settled | the record of a message, see `lua/shared/record.lua` |
 | `body:<key>` | string | the JSON object to POST without its last brace |
@@ -41,10 +42,26 @@ from dispatcher.message.priority import Priority
 if TYPE_CHECKING:
     from dispatcher.settings import Settings
 
+SCHEMA: Final = 1
+"""What this release writes; workers and the API write it into a cell that has none, or that of an earlier release.
+
+It is raised where data gets a form that the release before cannot read: not for a field that is appended, which that
+one keeps. A release reads the schema of the next one before any release writes it, so that two may run side by side.
+"""
+SCHEMA_KNOWN: Final = 1
+"""The highest that this release can read; no connection to a cell with a higher one is used."""
+
 US: Final = 1_000_000
 """Redis's clock counts µs."""
 PROCESS_ALIVE_S: Final = 10
 """A process that has said nothing for so long is gone; it speaks once a second."""
+DOOR_SILENT_S: Final = 2
+"""Each process of the webhook door says twice a second that it is there.
+
+One that is silent for longer may miss what nobody knows of: nothing is decided by absence meanwhile, and its next beat,
+or that of another, marks a gap. A beat that is late on a busy machine does the same, which delays decisions and proves
+nothing false.
+"""
 LANES: Final = tuple(priority.value for priority in Priority)
 """Urgent first, as claims serve them."""
 
@@ -84,9 +101,13 @@ class Cell:
         """Name a key of the whole cell, such as `due` or `events`."""
         return f"dispatch:{{{self.name}}}:{name}"
 
+    def lane(self, number: str, lane: int) -> str:
+        """Name a lane; 0 is urgent."""
+        return self.key(f"lane:{number}:{lane}")
+
     def lanes(self, number: str) -> list[str]:
         """Name all lanes of a number, urgent first."""
-        return [self.key(f"lane:{number}:{lane}") for lane in range(len(LANES))]
+        return [self.lane(number, lane) for lane in range(len(LANES))]
 
     def gate(self, number: str) -> str:
         """Name a number's gate."""

@@ -23,7 +23,7 @@ from importlib import resources
 from typing import Any, Generic, TypeVar
 
 from dispatcher.message.priority import DEAD_KEPT_S, LANE_DEFAULTS, Priority
-from dispatcher.store.schema import Cell
+from dispatcher.store.schema import SCHEMA, Cell
 
 # Both are `str` or `bytes` on the way out; numbers are written by whoever knows their unit.
 Argument = str | bytes | int | float
@@ -188,6 +188,7 @@ def _constants(cell: Cell) -> str:
         "MESSAGE_LEASE": _us(cell.message_lease_s),
         "TRIES": _list(TRIES),
         "LAPSES": LAPSES,
+        "SCHEMA": SCHEMA,
     }
     return "\n".join(f"local {name} = {value}" for name, value in values.items())
 
@@ -209,8 +210,8 @@ def _names(header: Mapping[str, tuple[str, ...]]) -> str:
         fields = ", ".join(f"{name} = ARGV[at + {n}]" for n, name in enumerate(header["ENTRY"], 1))
         lines += [
             f"local ENTRIES = (#ARGV - {first}) / {width}",
-            f"local function entries() local i, at = 0, {first} - {width} return function() i, at = i + 1, at + {width}",
-            f"  if at < #ARGV then return i, {{{fields}}} end end end",
+            f"local function entries() local i, at = 0, {first} - {width}",
+            f"  return function() i, at = i + 1, at + {width} if at < #ARGV then return i, {{{fields}}} end end end",
         ]
     for kind, name in (("REPLY", "reply"), ("ROW", "row")):
         if header[kind]:

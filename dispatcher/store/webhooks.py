@@ -1,4 +1,4 @@
-"""Webhooks on their way through a cell: where bodies wait to be worked off and passed on, and what doors say of gaps."""
+"""Webhooks on their way through a cell: where bodies wait to be worked off and passed on, and what is said of gaps."""
 
 import hashlib
 import json
@@ -8,13 +8,11 @@ from typing import Any, Final, NamedTuple
 
 from dispatcher import errors
 from dispatcher.meta.parsing import parsed
-from dispatcher.store.schema import US, Cell
+from dispatcher.store.schema import DOOR_SILENT_S, US, Cell
 from dispatcher.store.scripts import Argument, Command, Steps, call, plain
 
 BYTES_MAX: Final = 3 * 2**20
 """Meta's webhooks have at most 3 MB."""
-UNSEEN_MOST_S = 5.0
-"""Seconds without a beat after which nobody knows whether the door was there."""
 GROUP = "dispatcher"
 _DROPPED_A_CALL = 200
 _LONG_AGO_MS = 86_400_000
@@ -85,7 +83,7 @@ def store(
 def beat(cell: Cell, process: str, *, gap: bool, forwards: Sequence[str], is_last: bool = False) -> Command[Beat]:
     """Say that the door is there, and whether it has missed something; ask what waits. The last one says goodbye."""
     args: dict[str, Argument] = {
-        "unseen_us": round(UNSEEN_MOST_S * US),
+        "silent_us": DOOR_SILENT_S * US,
         "gap": "1" if gap else "0",
         "process": process,
         "beats": "0" if is_last else "1",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dispatcher.policy.bucket import Bucket, Room
-from dispatcher.store.schema import PROCESS_ALIVE_S, US, Cell
+from dispatcher.store.schema import DOOR_SILENT_S, PROCESS_ALIVE_S, US, Cell
 from dispatcher.store.scripts import Argument, Command, Steps, call
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ EXAMINED_A_TAKE = 100
 ANNOUNCED_A_CALL = 500
 WOKEN_A_CALL = 500
 TENDED_A_CALL = 200
-DOOR_SILENT_S = 5
-"""A webhook door says every second that it is open."""
 
 
 @dataclass(slots=True)

@@ -31,7 +31,7 @@ TURN_HOLDS_S = 0.015
 """The rate leaves 25 ms for an uneven way to the wire. A process that stalled for longer than this takes a new turn for
 each message that waited, or they would leave in one burst with the next ones."""
 POSTS_AT_ONCE = 16
-"""So many POSTs begin before the event loop looks at its sockets again: a large batch must not hold up Redis's answers."""
+"""So many POSTs begin before the event loop looks at its sockets again: a large batch must not delay Redis."""
 # What a POST counts as in which a bug of ours showed.
 _BUG = Verdict(Uncertain(INTERNAL_ERROR), None, "lost")
 
@@ -124,11 +124,12 @@ class Delivery:
     async def _claim(self, number: Number) -> tuple[Batch, float]:
         """Claim, again with the same sequence if the answer was lost: the same batch comes back.
 
-        Also returns when the claim was first sent, by our clock: what it brings is no older than that.
+        Also returns when the claim was first sent, by our clock: what it brings is no older than that. A bug is tried
+        again once: it may have been that of another who shared the pipeline, and would leave the batch to its leases.
         """
         connection = self._connection
         await connection.reconnect.over()
-        asked_at, sequence = self._clock(), next(self._sequence)
+        asked_at, sequence, has_failed = self._clock(), next(self._sequence), False
         while True:
             try:
                 command = work.claim(connection.cell, number, self._owner, sequence, self._room(number))
@@ -138,6 +139,10 @@ class Delivery:
             except errors.QueueUnavailable:
                 connection.reconnect.begin()
                 await connection.reconnect.over()
+            except Exception:
+                if has_failed:
+                    raise
+                has_failed = True
 
     def _is_known(self, each: InFlight) -> bool:
         """Whether we posted the message already, and Redis has forgotten it; then it is told again."""
@@ -182,11 +187,12 @@ class Delivery:
             self._put(postponed(each))
             self._journal.failed(each, exc)
             return
-        await self._attempt(claim, each, post)
+        await self._attempt(claim, each, post, started_at)
 
-    async def _attempt(self, claim: _Claim, each: InFlight, post: Callable[[], Awaitable[Reply]]) -> None:
+    async def _attempt(
+        self, claim: _Claim, each: InFlight, post: Callable[[], Awaitable[Reply]], started_at: float
+    ) -> None:
         """Post, judge and settle; the journal hears of it last."""
-        started_at = self._clock()
         reply, failure, verdict, found = None, None, _BUG, uncertain(each)
         try:
             reply = await post()

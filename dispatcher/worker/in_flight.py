@@ -121,7 +121,7 @@ def _gate(change: GateChange | None) -> tuple[str, float, str]:
 
 
 class InFlightMap:
-    """The messages in flight of one process, and what became of the last; `clock` gives seconds that never step back."""
+    """The messages in flight of one process, and what became of the last ones; `clock` gives steady seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -223,9 +223,9 @@ class InFlightMap:
 class Settler:
     """Settles outcomes in batches that form by themselves: what ends while a settle is under way goes with the next.
 
-    One a process. `settle` tells Redis and returns what each message is now. A lone message is settled at once, and full
-    batches do not wait for each other. `on_settled` hears what each message became, in a callback of its own: what that
-    raises is the event loop's to report. `on_trouble` hears that Redis did not answer.
+    One a process. `settle` tells Redis and returns what each message is now. A lone message is settled at once, and
+    full batches do not wait for each other. `on_settled` hears what each message became, in a callback of its own:
+    what that raises is the event loop's to report. `on_trouble` hears that Redis did not answer.
     """
 
     def __init__(

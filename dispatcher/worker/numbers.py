@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from dispatcher import errors
+from dispatcher.observe.process import aside
 from dispatcher.settings import Number, NumbersFile
 from dispatcher.worker.journal import Journal
 
@@ -112,12 +113,13 @@ class Numbers:
 
     def _read(self, before: _Said, told: _Said, *, must: bool) -> tuple[_Said, Changes, bool] | None:
         """What the files say, how that differs from what was told, and whether from before; None if nothing changed."""
-        if not must and not self._file.changed():
-            return None
-        written_us = _written_us(self._file)
-        self._file.reload()
-        said = _Said.by(self._file, written_us)
-        return said, said.since(told), said.since(before).any
+        with aside():
+            if not must and not self._file.changed():
+                return None
+            written_us = _written_us(self._file)
+            self._file.reload()
+            said = _Said.by(self._file, written_us)
+            return said, said.since(told), said.since(before).any
 
 
 def _written_us(file: NumbersFile) -> int:

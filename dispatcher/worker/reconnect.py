@@ -38,7 +38,7 @@ class Connection:
         self.in_flight = InFlightMap(clock)
         self._doorkeeper = Doorkeeper()
         url, timeout_s = settings.redis_url.get_secret_value(), settings.redis_timeout_s
-        self._redis = connect(url, timeout_s=timeout_s, doorkeeper=self._doorkeeper)
+        self._redis = connect(url, self.cell, timeout_s=timeout_s, doorkeeper=self._doorkeeper)
         self.pipeline = Pipeline(self._redis, journal.round_trip)
         self.reconnect = Reconnect(self._come_back, journal)
         self.settler = Settler(self._settle, self.in_flight, journal.settled, self.reconnect.begin)

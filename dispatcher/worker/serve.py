@@ -22,28 +22,28 @@ STUMBLED_S = 1.0
 
 
 class Lag:
-    """How late the event loop runs, as a running mean in seconds; `on_lag` hears each measurement.
+    """How late the event loop runs, as a running mean in seconds; `on_lag` hears each measurement, every `every_s`.
 
     A process that is late gives numbers back rather than serve them badly. A claim must become a POST within a second,
     and a number's lease is renewed by claims: a quarter of a second late is still harmless, much more is not.
     """
 
-    EVERY_S = 0.05
     HIGH_S = 0.25
     LOW_S = 0.1
     SHARE = 0.2  # of the newest measurement: about a quarter of a second of memory
 
-    def __init__(self, on_lag: Callable[[float], None]) -> None:
+    def __init__(self, on_lag: Callable[[float], None], every_s: float = 0.05) -> None:
         self.lag_s = 0.0
         self.is_high = False
         self._on_lag = on_lag
+        self._every_s = every_s
 
     async def measure(self) -> None:
         """Measure until cancelled."""
         while True:
             asleep_at = time.monotonic()
-            await asyncio.sleep(self.EVERY_S)
-            self.note(time.monotonic() - asleep_at - self.EVERY_S)
+            await asyncio.sleep(self._every_s)
+            self.note(time.monotonic() - asleep_at - self._every_s)
 
     def note(self, lag_s: float) -> None:
         """Take one measurement into account; high from 0.25 s on, until it is below 0.1 s again."""

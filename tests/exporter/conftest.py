@@ -1,8 +1,8 @@
 """Scrapes of an exporter within this process, each with a look of its own unless they share one."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,10 +47,9 @@ class Scrape:
 
 @dataclass
 class Exporter:
-    """An exporter within this process; `close` ends it early."""
+    """An exporter within this process."""
 
     metrics: ExporterMetrics
-    close: Callable[[], None]
 
     async def scrape(self) -> Scrape:
         text = (await asyncio.to_thread(generate_latest, self.metrics.registry)).decode()
@@ -69,10 +68,8 @@ async def exporting(
     url: str, timeout_s: float = 4.0, fresh_s: float = FRESH_S, **given: Any
 ) -> AsyncIterator[Exporter]:
     settings = Settings(redis_url=url, **given)
-    with ExitStack() as stack:
-        log = ExporterLog("exporter")
-        metrics = stack.enter_context(assembled(settings, log, timeout_s=timeout_s, fresh_s=fresh_s))
-        yield Exporter(metrics, stack.close)
+    with assembled(settings, ExporterLog("exporter"), timeout_s=timeout_s, fresh_s=fresh_s) as metrics:
+        yield Exporter(metrics)
 
 
 async def scraped(url: str, **given: Any) -> Scrape:

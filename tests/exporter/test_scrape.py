@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from dispatcher.exporter.log import ExporterLog
 from dispatcher.exporter.look import FRESH_S, LookCache
-from dispatcher.store import numbers, work
+from dispatcher.store import numbers, schema, work
 from dispatcher.store.connection import connect_sync
 from dispatcher.store.embedded import Server
 from dispatcher.store.pipeline import SyncPipeline
@@ -135,7 +135,7 @@ async def test_what_a_rolled_back_redis_counts_again_is_no_new_beginning(cell: C
     """Prometheus would take a counter that fell for one that began at 0, and add all of it once more."""
     counts = cell.key("counts")
     await cell.redis.hset(counts, mapping={"settled|accepted|none": 1000, "enqueued|bulk": 1200})
-    with connect_sync(cell.url, timeout_s=2) as redis:
+    with connect_sync(cell.url, cell.cell, timeout_s=2) as redis:
         looks = LookCache(SyncPipeline(redis), cell.cell, ExporterLog("exporter"), fresh_s=0)
 
         async def happened() -> list[int]:
@@ -165,11 +165,13 @@ async def test_an_exporter_that_ends_during_a_look_ends_it_and_logs_nothing() ->
         writer.close()
 
     async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
-        url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
-        async with exporting(url, redis_timeout_s=3, number_lease_s=7) as exporter:
-            with capture_logs() as said:
-                scrape = asyncio.create_task(exporter.scrape())
-                await is_asked.wait()
-                exporter.close()
-                assert (await asyncio.wait_for(scrape, 10)).value("exporter_up") == 0
-            assert said == []
+        cell = schema.Cell()
+        redis = connect_sync(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0", cell, timeout_s=10)
+        looks = LookCache(SyncPipeline(redis), cell, ExporterLog("exporter"))
+        with capture_logs() as said:
+            look = asyncio.create_task(asyncio.to_thread(looks.latest))
+            await is_asked.wait()
+            looks.close()
+            redis.close()
+            assert (await asyncio.wait_for(look, 5)).cell is None
+        assert said == []

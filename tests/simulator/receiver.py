@@ -44,6 +44,7 @@ class Receiver:
     url: str = ""
     statuses: list[int] = field(default_factory=list)
     challenge: Callable[[str], str] = str
+    keeps_alive: bool = True
     arrivals: list[Arrival] = field(default_factory=list)
     connection_count: int = 0
     _came: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -105,7 +106,7 @@ class Receiver:
         answer = self.challenge(arrival.query["hub.challenge"][0]).encode() if head.startswith("GET ") else b"ok"
         writer.write(b"HTTP/1.1 %d Said\r\nContent-Length: %d\r\n\r\n%b" % (status, len(answer), answer))
         await writer.drain()
-        return True
+        return self.keeps_alive
 
     async def close(self) -> None:
         self.let_go()

@@ -42,6 +42,19 @@ def test_without_a_file_the_report_goes_to_standard_output() -> None:
         assert json.loads(process.stdout.read())["requests"] == 0
 
 
+def test_a_report_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    command = [*COMMAND, "--ledger", str(tmp_path / "nowhere" / "ledger.json")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.terminate()
+        said = process.stderr.read()
+    assert process.returncode == 1
+    assert "--ledger: " in said
+    assert "--port" not in said
+
+
 def test_the_simulator_shares_no_code_with_what_it_judges() -> None:
     """Nor does it take a name from the package itself, which the import linter's contract would let pass."""
     allowed = sys.stdlib_module_names | {"httptools", "pyreqwest", "uvloop"}

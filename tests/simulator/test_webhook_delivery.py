@@ -127,6 +127,15 @@ async def test_several_travel_at_the_same_time_and_connections_are_kept() -> Non
         assert (page["waiting"], page["queued"]) == (3, 3)
 
 
+async def test_a_receiver_that_closes_after_each_answer_gets_each_webhook_once() -> None:
+    async with staged(batch_most=1, connections=2) as stage:
+        stage.receiver.keeps_alive = False
+        await post_many(stage, 10)
+        await stage.settle()
+        assert (await stage.page())["delivered"] == 30
+        assert len({post.body for post in stage.receiver.posts}) == len(stage.receiver.posts) == 30
+
+
 async def test_the_ledger_knows_the_slowest_answer() -> None:
     async with staged(batch_ms=20) as stage:
         assert (await stage.page())["slowest_answer_ms"] is None

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, overload
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
+from dispatcher import Dispatcher
 from dispatcher.message.message import Message
 from dispatcher.meta.updates import Receipt
 from dispatcher.policy.bucket import Room
@@ -16,7 +17,7 @@ from dispatcher.store import numbers, queue, receipts, schema, stops, work
 from dispatcher.store.pipeline import Pipeline
 from dispatcher.store.queue import Enqueued
 from dispatcher.store.receipts import Applied
-from dispatcher.store.scripts import Command, Steps
+from dispatcher.store.scripts import Argument, Command, Steps, plain
 from dispatcher.store.stops import Stop
 from dispatcher.store.work import Batch, Claimed, Settlement
 
@@ -98,6 +99,7 @@ class Cell:
         self.redis: Any = redis
         self.cell = cell or schema.Cell()
         self.pipeline = Pipeline(redis)
+        self.client = Dispatcher(self.pipeline, self.cell)
         self.url = ""
         self.handed_out: list[Claimed] = []
         self._sequence = 0
@@ -112,6 +114,10 @@ class Cell:
         """Carry out a command or steps of the store."""
         made = make(self.cell, *args, **fields)
         return await (self.pipeline.run(made) if isinstance(made, Command) else self.pipeline.follow(made))
+
+    async def command(self, *words: Argument) -> Any:
+        """Carry out a command of Redis's own; its raw reply."""
+        return await self.pipeline.run(plain(*words, parse=lambda reply: reply))
 
     def key(self, name: str) -> str:
         return self.cell.key(name)
@@ -292,18 +298,23 @@ class Cell:
         await self.set_gate(number, until=past, probe=0)
 
 
+STATES = {
+    "a": "accepted", "s": "sent", "d": "delivered", "r": "read", "p": "played", "e": "expired", "c": "cancelled",
+    "u": "suppressed", "x": "dead",
+}  # fmt: skip
 SINCE = {"due": 1, "claimed": 1, "settled": 1, "expires": SECOND_US}
 PACKED = (
     "state", "fingerprint", "cause", "number", "to", "priority", "template", "category", "campaign", "claim",
     "attempts", "enqueued", "due", "claimed", "settled", "wamid", "error", "extra",
-    "receipts", "expires", "unproven", "failed", "others",
+    "receipts", "expires", "unproven", "failed", "others", "rest",
 )  # fmt: skip
 
 
 def unpacked(text: str) -> dict[str, str]:
     """The fields of a settled record by their order; what is empty at the end was left out."""
-    values = text.split("\t")
-    return dict(zip(PACKED, values + [""] * (len(PACKED) - len(values)), strict=True))
+    assert text[0] == "1", "a record begins with its form"
+    state, *values = text[1:].split("\t")
+    return dict(zip(PACKED, [STATES[state], *values, *[""] * (len(PACKED) - len(values) - 1)], strict=True))
 
 
 def settlement(claimed: Claimed, outcome: str, **fields: Any) -> Settlement:

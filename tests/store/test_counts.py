@@ -18,6 +18,7 @@ from dispatcher.store import cell as cells
 from dispatcher.store import queue, receipts, stops, work
 from dispatcher.store.work import Claimed
 from tests.store.cell import HOUR_US, NUMBER, OTHER, WABA, Cell, message, template
+from tests.store.test_decide import age, all_conditions
 from tests.store.test_poison import poison
 
 Counts = Counter[tuple[str, ...]]
@@ -93,17 +94,13 @@ async def is_uncertain(cell: Cell, key: str, **fields: str) -> Claimed:
     return claimed
 
 
-async def decide(cell: Cell, key: str, *, after_s: float = 0.0, proved: bool = False) -> None:
-    """Let the window of an uncertain message have passed; a webhook door without a gap would have heard of it."""
-    at = await cell.now()
+async def decide(cell: Cell, key: str, *, windows: int = 1, proved: bool = False) -> None:
+    """Let so many windows of an uncertain message have passed; a webhook door without a gap would have heard of it."""
+    await age(cell, key, windows)
     if proved:
-        await cell.redis.hset(cell.key("door"), mapping={"gap": 1, "seen": at + HOUR_US})
-        await cell.redis.hset(cell.key(f"witness:{NUMBER}"), "", at + HOUR_US)
-    await cell.redis.zadd(cell.key("uncertain"), {key: at}, xx=True)
-    if after_s:
-        await change(cell, key, since=at - round(after_s * 1_000_000))
+        await all_conditions(cell)
     await cell.run(work.decide)
-    await cell.redis.delete(cell.key("door"), cell.key(f"witness:{NUMBER}"))
+    await cell.redis.delete(*(cell.key(name) for name in ("door", "doors", "webhooks", f"witness:{NUMBER}")))
     await cell.run(work.decide)
 
 
@@ -370,7 +367,7 @@ async def looked_at_later(cell: Cell) -> None:
 @counts(QUEUED, LOST_ANSWER, dead("held"))
 async def held_for_a_person(cell: Cell) -> None:
     await is_uncertain(cell, "held_for_a_person")
-    await decide(cell, "held_for_a_person", after_s=8 * 60)
+    await decide(cell, "held_for_a_person", windows=8)
 
 
 @counts(QUEUED, LOST_ANSWER, PROVED)

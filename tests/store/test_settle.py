@@ -4,11 +4,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
-from dispatcher.store.terms import Terms
 from redis.asyncio import Redis
 
 from dispatcher.message.priority import DEAD_KEPT_S, LANE_DEFAULTS, Priority
-from dispatcher.store import queue, work
+from dispatcher.store import queue, schema, work
 from dispatcher.store.work import Claimed
 from tests.store.cell import HOUR_US, NUMBER, OTHER, SECOND_US, Cell, keys_of, message, without
 
@@ -287,7 +286,7 @@ async def test_what_flies_is_taken_out_of_its_lane_again_after_a_rollback(cell: 
     claimed = await cell.claimed()
     await rolled_back(cell, claimed)
     before = await cell.now()
-    assert await cell.settle(claimed, "flying", 20 * SECOND_US) == "sending"
+    assert await cell.settle(claimed, "in_flight", 20 * SECOND_US) == "sending"
     assert await cell.sets_of("k1") == {"sending", "expiry"}
     assert (await cell.score("sending", "k1") or 0) >= before + 20 * SECOND_US
     assert await cell.claim_all() == []
@@ -302,7 +301,7 @@ async def test_what_flies_changes_nothing_in_any_other_state(cell: Cell, reach: 
     claimed = await cell.claimed()
     await reach(cell, claimed)
     before = await everything(cell)
-    assert await cell.settle(claimed, "flying", 20 * SECOND_US) == ""
+    assert await cell.settle(claimed, "in_flight", 20 * SECOND_US) == ""
     assert await everything(cell) == before
 
 
@@ -348,7 +347,7 @@ async def doubtful(cell: Cell, name: str, *, claimed_at_us: int | None = None) -
     claimed = await cell.claimed(name)
     at = claimed_at_us if claimed_at_us is not None else await cell.now()
     await cell.settle(
-        claimed, "uncertain", gate="doubt", gate_for_us=HOUR_US, why="uncertain", claimed_at_us=at
+        claimed, "uncertain", gate="doubt", gate_for_us=HOUR_US, why="uncertain", claimed_us=at
     )  # fmt: skip
 
 
@@ -404,7 +403,7 @@ async def test_an_answer_to_a_claim_from_before_the_last_closing_says_nothing_ne
     await cell.settle(claimed, "snooze", gate="close", gate_for_us=HOUR_US, why="throttled")
     before = await cell.gate()
     outcome = {"close": "snooze", "doubt": "uncertain", "open": "accepted"}[turn]
-    await cell.settle(early, outcome, gate=turn, gate_for_us=2 * HOUR_US, why="other", claimed_at_us=at)
+    await cell.settle(early, outcome, gate=turn, gate_for_us=2 * HOUR_US, why="other", claimed_us=at)
     assert await cell.gate() == before
 
 
@@ -417,7 +416,7 @@ async def test_every_failed_probe_makes_the_streak_longer(cell: Cell) -> None:
         assert (keys_of(batch.messages), batch.streak) == (["k1"], streak - 1)
         await cell.settle(
             batch.messages[0], "snooze", gate="close", gate_for_us=HOUR_US, why="throttled",
-            claimed_at_us=batch.claimed_at_us,
+            claimed_us=batch.claimed_at_us,
         )  # fmt: skip
         await cell.end_block()
     assert (await cell.gate())["streak"] == "4"
@@ -433,7 +432,7 @@ async def test_one_doubt_about_a_half_open_gate_closes_it_again(cell: Cell) -> N
     batch = await cell.claim()
     await cell.settle(
         batch.messages[0], "uncertain", gate="doubt", gate_for_us=HOUR_US, why="uncertain",
-        claimed_at_us=batch.claimed_at_us,
+        claimed_us=batch.claimed_at_us,
     )  # fmt: skip
     gate = await cell.gate()
     assert (gate["streak"], gate["why"], gate["probe"]) == ("2", "uncertain", "0")
@@ -497,7 +496,7 @@ async def test_a_wamid_with_a_tab_does_not_shift_the_record(cell: Cell) -> None:
 
 
 async def test_old_events_are_trimmed(redis: Redis) -> None:
-    cell = Cell(redis, terms=Terms(events_kept_s=86_400))
+    cell = Cell(redis, schema.Cell(events_kept_s=86_400))
     for n in range(1, 500):
         await cell.redis.xadd(cell.key("events"), {"type": "accepted"}, id=f"{n}-1")
     claimed = await cell.claimed()

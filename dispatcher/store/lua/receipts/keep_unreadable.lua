@@ -1,6 +1,7 @@
 -- Keeps what could not be read where a person can look at it. A status may be lost with it, and then the door had a gap.
 --
--- KEYS unreadable door
+-- USES door
+-- KEYS unreadable
 -- ARGS most gap (entries that are kept; 1 if a receipt may be among them)
 -- ENTRY row (JSON object)
 -- Returns how many there are now
@@ -8,5 +9,5 @@
 redis.call('LTRIM', KEY.unreadable, 0, ARG.most - 1)
 for _, each in entries() do redis.call('LPUSH', KEY.unreadable, each.row) end
 redis.call('LTRIM', KEY.unreadable, 0, ARG.most - 1)
-if ARG.gap == '1' then redis.call('HSET', KEY.door, 'gap', int(now)) end
+if ARG.gap == '1' then mark_gap(now) end
 return redis.call('LLEN', KEY.unreadable)

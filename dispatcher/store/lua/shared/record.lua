@@ -10,7 +10,7 @@ local PACKED = {'state', 'fingerprint', 'cause', 'number', 'to', 'priority', 'te
   'claim', 'attempts', 'enqueued', 'due', 'claimed', 'settled', 'wamid', 'error', 'extra', 'receipts', 'expires',
   'unproven', 'failed', 'others', 'rest'}
 -- what nobody needs once a message is settled
-local LIVE_ONLY = {'on_uncertain', 'lapses', 'parked', 'cancel', 'since'}
+local LIVE_ONLY = {'on_uncertain', 'lapses', 'parked', 'cancel', 'since', 'mark'}
 
 -- kept as µs since `enqueued`, which is half as long; `expires` in whole seconds
 local SINCE = {due = 1, claimed = 1, settled = 1, expires = 1000000}

@@ -1,6 +1,6 @@
 -- Bounded upkeep: leases of messages that ended, and times that ran out. Run by every process, once a second.
 --
--- USES settle
+-- USES settle schema
 -- KEYS sending uncertain expiry processes serves
 -- ARGS process alive_ms most (how long what it serves holds; messages a step)
 -- REPLY more unknown uncertain lapsed expired held lost
@@ -68,6 +68,7 @@ for _, key in ipairs(past) do
   end
 end
 
+keep_schema()
 redis.call('ZADD', KEY.processes, int(now), ARG.process)
 redis.call('ZREMRANGEBYSCORE', KEY.processes, '-inf', int(now - 60000000))
 done.unknown = 1 - redis.call('PEXPIRE', KEY.serves, ARG.alive_ms)
