@@ -23,11 +23,10 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 ATTEMPT_ENDED: Final = "attempt.ended"
 BODY_KEPT_ASIDE: Final = "body.kept_aside"
 CHILD_ENDED: Final = "child.ended"
-DOOR_MISSED: Final = "door.missed"
 DUPLICATE_FOUND: Final = "duplicate.found"
-FORWARD_AILING: Final = "forward.ailing"
+FORWARD_FAILING: Final = "forward.failing"
 FORWARD_GIVEN_UP: Final = "forward.given_up"
-FORWARD_WELL: Final = "forward.well"
+FORWARD_RECOVERED: Final = "forward.recovered"
 GATE_CLOSED: Final = "gate.closed"
 INTAKE_REFUSED: Final = "intake.refused"
 INTAKE_RESTARTED: Final = "intake.restarted"
@@ -44,6 +43,7 @@ REDIS_LOST: Final = "redis.lost"
 REDIS_REGAINED: Final = "redis.regained"
 REDIS_WARNED: Final = "redis.warned"
 TASK_FAILED: Final = "task.failed"
+WEBHOOKS_MISSED: Final = "webhooks.missed"
 
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 Format = Literal["json", "console"]
