@@ -1,8 +1,8 @@
 """The metrics of worker and API processes: their names, labels and buckets in one place, each declared once.
 
-What happens in a cell is counted in the cell, and served by the exporter. This must not know what it counts: callers pass
-plain values, and label values only from closed sets, so that no message, recipient, key or campaign ever makes a series
-of its own. `docs/metrics.md` lists the values.
+What happens in a cell is counted in the cell, and served by the exporter. This must not know what it counts: callers
+pass plain values, and label values only from closed sets, so that no message, recipient, key or campaign ever makes a
+series of its own. `docs/metrics.md` lists the values.
 """
 
 import platform

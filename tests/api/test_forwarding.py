@@ -10,15 +10,16 @@ from typing import Any
 from redis.asyncio import Redis
 
 from dispatcher.api import forwarding
-from dispatcher.api.run import Times
-from dispatcher.api.turns import Turns
+from dispatcher.api.forwarding import CircuitBreaker
+from dispatcher.api.run import Timeouts
+from dispatcher.store import schema
 from dispatcher.store.embedded import Server
 from dispatcher.store.webhooks import forward_name
 from tests.api.conftest import Running, running
 from tests.api.meta import signature, status, text, webhook
 from tests.cell import eventually
 
-SOON = Times(forward_left_s=0.2)
+SOON = Timeouts(take_over_forwards_s=0.2)
 
 
 @dataclass
@@ -111,7 +112,7 @@ async def test_a_target_that_is_away_gets_everything_later_and_delays_nobody(ser
         pass
     async with (
         Target().open() as there,
-        running(server.url, webhook_forward_urls=f"{away.url},{there.url}", times=SOON) as api,
+        running(server.url, webhook_forward_urls=f"{away.url},{there.url}", timeouts=SOON) as api,
     ):
         for body in bodies:
             assert await api.post(body) == 200
@@ -158,7 +159,7 @@ async def test_a_restart_goes_on_where_it_was(server: Server, redis: Redis) -> N
 async def test_what_is_refused_is_tried_again_and_holds_up_nothing(server: Server, redis: Redis) -> None:
     async with Target().open() as target:
         target.statuses = [500, 404, 302]
-        async with running(server.url, webhook_forward_urls=target.url, times=SOON) as api:
+        async with running(server.url, webhook_forward_urls=target.url, timeouts=SOON) as api:
             assert await api.post(b"first") == 200
             await target.has(b"first")
             assert await api.post(b"second") == 200
@@ -172,7 +173,7 @@ async def test_what_waited_too_long_is_given_up(server: Server, redis: Redis) ->
     async with target.open():
         pass
     given: dict[str, Any] = {"webhook_forward_urls": target.url, "webhook_forward_kept_s": 1.0}
-    async with running(server.url, times=SOON, **given) as api:
+    async with running(server.url, timeouts=SOON, **given) as api:
         assert await api.post(b"first") == 200
         await is_passed_on(api, target)
 
@@ -187,21 +188,21 @@ async def test_what_waited_too_long_is_given_up(server: Server, redis: Redis) ->
 
 async def test_streams_of_urls_that_nobody_knows_any_more_are_dropped(server: Server, redis: Redis) -> None:
     target = Target(port=9)
-    keys = Keys("disowned")
+    key = schema.Cell("disowned").key
     async with running(server.url, cell="disowned", webhook_forward_urls=target.url) as api:
         assert await api.post(b"first") == 200
-    assert await redis.xlen(keys(f"forward:{forward_name(target.url)}")) == 1
+    assert await redis.xlen(key(f"forward:{forward_name(target.url)}")) == 1
     async with running(server.url, cell="disowned"):
         await asyncio.sleep(0.2)
-        assert await redis.exists(keys(f"forward:{forward_name(target.url)}")) == 1
-    await redis.hset(keys("forwards"), forward_name(target.url), "1")  # type: ignore[misc]
+        assert await redis.exists(key(f"forward:{forward_name(target.url)}")) == 1
+    await redis.hset(key("forwards"), forward_name(target.url), "1")  # type: ignore[misc]
     async with running(server.url, cell="disowned"):
 
         async def is_gone() -> bool:
-            return int(await redis.exists(keys(f"forward:{forward_name(target.url)}"))) == 0
+            return int(await redis.exists(key(f"forward:{forward_name(target.url)}"))) == 0
 
         await eventually(is_gone)
-        assert await redis.hlen(keys("forwards")) == 0  # type: ignore[misc]
+        assert await redis.hlen(key("forwards")) == 0  # type: ignore[misc]
 
 
 async def test_two_processes_pass_each_on_once(server: Server, redis: Redis) -> None:
@@ -233,16 +234,16 @@ async def test_without_room_messages_come_first(server: Server, redis: Redis) ->
 
 
 async def test_a_url_that_fails_is_asked_by_one_at_a_time_and_ever_more_rarely() -> None:
-    turns = Turns(rand=lambda: 0.1)
+    breaker = CircuitBreaker(rand=lambda: 0.1)
     for _ in range(3):
-        turns.failed(time.monotonic())  # closes at once, and then no further before a new try
+        breaker.failed(time.monotonic())  # closes at once, and then no further before a new try
         began = time.monotonic()
-        turns.failed(began - 1)
+        breaker.failed(began - 1)
     at_once = most = 0
 
     async def ask() -> None:
         nonlocal at_once, most
-        async with turns.one():
+        async with breaker.turn():
             at_once += 1
             most = max(most, at_once)
             await asyncio.sleep(0.01)
@@ -252,7 +253,7 @@ async def test_a_url_that_fails_is_asked_by_one_at_a_time_and_ever_more_rarely()
     await asyncio.gather(*(ask() for _ in range(3)))
     assert most == 1
     assert 0.19 < time.monotonic() - began < 1
-    turns.took()
+    breaker.succeeded()
     await asyncio.gather(*(ask() for _ in range(3)))
     assert most == 3
     assert forwarding.AT_ONCE_MAX > 3

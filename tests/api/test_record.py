@@ -2,20 +2,31 @@
 
 import asyncio
 
+from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
-from dispatcher.api.heart import SPACING_S
+from dispatcher.api.forwarding import Forwarding
+from dispatcher.api.journal import Journal
+from dispatcher.api.webhook_endpoint import BEAT_SPACING_S, Inbox
+from dispatcher.observe.metrics import ApiMetrics
+from dispatcher.settings import Settings
 from dispatcher.store import schema
 from dispatcher.store.embedded import Server
-from dispatcher.store.pipeline import Line
-from dispatcher.store.webhooks import UNSEEN_MOST_S, Inbox
-from dispatcher.store.work import US
+from dispatcher.store.pipeline import Pipeline
+from dispatcher.store.schema import US
+from dispatcher.store.webhooks import UNSEEN_MOST_S
 from tests.api.conftest import Running, running
 from tests.api.meta import webhook
 from tests.cell import eventually
 from tests.servers import OwnServer
 
 BODY = webhook()
+
+
+def an_inbox(redis: Redis, process: str = "door-1") -> Inbox:
+    """An inbox whose heartbeat does not run."""
+    pipeline, cell, journal = Pipeline(redis), schema.Cell(), Journal(ApiMetrics(CollectorRegistry()), process)
+    return Inbox(pipeline, cell, process, Forwarding(pipeline, cell, process, Settings(), journal), journal)
 
 
 async def test_a_start_is_a_gap_and_a_beat_is_none(server: Server, redis: Redis) -> None:
@@ -33,8 +44,7 @@ async def test_a_start_is_a_gap_and_a_beat_is_none(server: Server, redis: Redis)
 
 
 async def test_a_door_that_was_not_seen_for_five_seconds_had_a_gap(redis: Redis) -> None:
-    line, door = Line(redis), schema.Cell().key("door")
-    inbox = Inbox(line, Keys(), "door-1")
+    inbox, door = an_inbox(redis), schema.Cell().key("door")
     assert (await inbox.beat()).marked
     assert not (await inbox.beat()).marked
     seen, gap = (int(value or 0) for value in await redis.hmget(door, ["seen", "gap"]))  # type: ignore[misc]
@@ -46,7 +56,7 @@ async def test_a_door_that_was_not_seen_for_five_seconds_had_a_gap(redis: Redis)
 
 
 async def test_a_gap_is_told_with_the_next_body(redis: Redis) -> None:
-    inbox, door = Inbox(Line(redis), Keys(), "door-1"), schema.Cell().key("door")
+    inbox, door = an_inbox(redis), schema.Cell().key("door")
     await inbox.store(b"{}", "", "")
     first = int(await redis.hget(door, "gap") or 0)  # type: ignore[misc]
     await inbox.store(b"{}", "", "")
@@ -54,11 +64,11 @@ async def test_a_gap_is_told_with_the_next_body(redis: Redis) -> None:
     inbox.missed()
     await inbox.store(b"{}", "", "")
     assert int(await redis.hget(door, "gap") or 0) > first  # type: ignore[misc]
-    assert not inbox.gap.is_set()
+    assert not inbox.has_gap
 
 
 async def test_a_door_that_falls_silent_beside_another_is_a_gap_once(redis: Redis) -> None:
-    first, second = (Inbox(Line(redis), Keys(), name) for name in ("door-1", "door-2"))
+    first, second = (an_inbox(redis, name) for name in ("door-1", "door-2"))
     for inbox in (first, second):
         await inbox.beat()
     assert not (await first.beat()).marked
@@ -68,7 +78,7 @@ async def test_a_door_that_falls_silent_beside_another_is_a_gap_once(redis: Redi
 
 
 async def test_a_door_that_says_goodbye_beside_another_is_no_gap(redis: Redis) -> None:
-    first, second = (Inbox(Line(redis), Keys(), name) for name in ("door-1", "door-2"))
+    first, second = (an_inbox(redis, name) for name in ("door-1", "door-2"))
     for inbox in (first, second):
         await inbox.beat()
     await second.beat(is_last=True)
@@ -82,12 +92,12 @@ async def now_us(redis: Redis) -> int:
 
 
 async def test_what_is_missed_while_a_beat_is_under_way_is_told_by_the_next(redis: Redis) -> None:
-    inbox = Inbox(Line(redis), Keys(), "door-1")
+    inbox = an_inbox(redis)
     beating = asyncio.create_task(inbox.beat())
     await asyncio.sleep(0)
     inbox.missed()
     assert (await beating).marked
-    assert inbox.gap.is_set()
+    assert inbox.has_gap
     assert (await inbox.beat()).marked
 
 
@@ -98,7 +108,7 @@ async def test_many_bad_requests_share_a_write(api: Running) -> None:
     for _ in range(100):
         assert await api.post(b"{}", {}) == 401
     took = asyncio.get_running_loop().time() - began
-    assert await beats(api) - calls <= took / SPACING_S + 2
+    assert await beats(api) - calls <= took / BEAT_SPACING_S + 2
 
 
 async def beats(api: Running) -> float:
