@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from dispatcher import errors
-from dispatcher.api.journal import Journal
+from dispatcher.api.journal import ApiJournal
 from dispatcher.api.webhook_worker import Loop
 from dispatcher.meta.transport import Engine
 from dispatcher.policy.backoff import full_jitter
@@ -91,7 +91,7 @@ class CircuitBreaker:
 class Target:
     """One URL, asked over an engine that follows no redirect and keeps a deadline of its own."""
 
-    def __init__(self, url: str, engine: httpx.AsyncBaseTransport, journal: Journal) -> None:
+    def __init__(self, url: str, engine: httpx.AsyncBaseTransport, journal: ApiJournal) -> None:
         self.url = url
         self.host = urlsplit(url).hostname or ""
         """All that is said of the URL: the rest may hold secrets."""
@@ -249,7 +249,7 @@ class Forwarding(Loop):
         cell: Cell,
         process: str,
         settings: Settings,
-        journal: Journal,
+        journal: ApiJournal,
         take_over_after_s: float = TAKE_OVER_AFTER_S,
     ) -> None:
         super().__init__("forwarding", journal)

@@ -29,7 +29,7 @@ _CATEGORY: Final = re.compile(r'"category":"([^"]*)"')
 _BROKEN_EVERY_S: Final = 10.0
 
 
-class Journal:
+class ApiJournal:
     """Hears of everything that a process does; `log` carries the process's name."""
 
     def __init__(self, metrics: ApiMetrics, process: str) -> None:

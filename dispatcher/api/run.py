@@ -18,8 +18,8 @@ from starlette.routing import Route
 from dispatcher import errors
 from dispatcher.api import forwarding, webhook_worker
 from dispatcher.api.forwarding import Forwarding
-from dispatcher.api.journal import Journal
-from dispatcher.api.server import HEAD_TIMEOUT_S, Server, address_of, listen
+from dispatcher.api.journal import ApiJournal
+from dispatcher.api.server import HEAD_TIMEOUT_S, HttpServer, address_of, listen
 from dispatcher.api.webhook_endpoint import BODY_TIMEOUT_S, BodyReader, Credentials, Inbox, WebhookEndpoint
 from dispatcher.api.webhook_worker import WebhookWorker
 from dispatcher.meta.optout import Words
@@ -41,11 +41,11 @@ STOP_LIMIT_S: Final = 25.0
 class Api:
     """An API process, put together."""
 
-    server: Server
+    server: HttpServer
     inbox: Inbox
     worker: WebhookWorker
     forwarding: Forwarding
-    journal: Journal
+    journal: ApiJournal
 
     def stop(self) -> None:
         """Begin to end: nothing more is accepted."""
@@ -110,7 +110,7 @@ async def assembled(
 ) -> AsyncIterator[Api]:
     """Put a process together; on leaving, its connections are closed."""
     cell, process = Cell.of(settings), process_name()
-    journal = Journal(metrics, process)
+    journal = ApiJournal(metrics, process)
     redis = connect(settings.redis_url.get_secret_value(), timeout_s=settings.redis_timeout_s)
     # one each, so that an answer waits neither for a batch in work nor for what is passed on
     pipelines = [Pipeline(redis, journal.round_trip) for _ in range(3)]
@@ -119,7 +119,7 @@ async def assembled(
     forwards = Forwarding(for_forwards, cell, process, settings, journal, timeouts.take_over_forwards_s)
     inbox = Inbox(for_answers, cell, process, forwards, journal)
     endpoint = WebhookEndpoint(inbox, worker, _credentials(settings), journal, BodyReader(timeouts.body_s))
-    server = Server(application(endpoint, inbox), listener, timeouts.head_s)
+    server = HttpServer(application(endpoint, inbox), listener, timeouts.head_s)
     try:
         yield Api(server, inbox, worker, forwards, journal)
     finally:

@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from dispatcher import errors
 from dispatcher.api.forwarding import Forwarding
-from dispatcher.api.journal import Journal
+from dispatcher.api.journal import ApiJournal
 from dispatcher.api.webhook_worker import Loop, WebhookWorker
 from dispatcher.message.priority import Priority
 from dispatcher.meta.signature import is_signed
@@ -112,7 +112,9 @@ class Inbox(Loop):
     share one write.
     """
 
-    def __init__(self, pipeline: Pipeline, cell: Cell, process: str, forwarding: Forwarding, journal: Journal) -> None:
+    def __init__(
+        self, pipeline: Pipeline, cell: Cell, process: str, forwarding: Forwarding, journal: ApiJournal
+    ) -> None:
         super().__init__("heartbeat", journal)
         self._pipeline = pipeline
         self._cell = cell
@@ -202,7 +204,7 @@ class WebhookEndpoint:
     """An ASGI endpoint. Whatever POST it does not answer with 200 is remembered as missed."""
 
     def __init__(
-        self, inbox: Inbox, worker: WebhookWorker, credentials: Credentials, journal: Journal, bodies: BodyReader
+        self, inbox: Inbox, worker: WebhookWorker, credentials: Credentials, journal: ApiJournal, bodies: BodyReader
     ) -> None:
         self._inbox = inbox
         self._worker = worker

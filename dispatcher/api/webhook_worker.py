@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 from dispatcher import errors
-from dispatcher.api.journal import Journal
+from dispatcher.api.journal import ApiJournal
 from dispatcher.meta.optout import CATEGORY, Words, preference
 from dispatcher.meta.updates import Inbound, Notice, Preference, Receipt, Unreadable, Update
 from dispatcher.meta.webhook import read
@@ -38,7 +38,7 @@ _R = TypeVar("_R")
 class Loop:
     """Work that is repeated until it is stopped, whatever Redis or a bug of ours does to it; a subclass has `run`."""
 
-    def __init__(self, name: str, journal: Journal) -> None:
+    def __init__(self, name: str, journal: ApiJournal) -> None:
         self._name = name
         self._journal = journal
         self._awake = asyncio.Event()
@@ -110,7 +110,7 @@ class WebhookWorker(Loop):
         cell: Cell,
         process: str,
         words: Words,
-        journal: Journal,
+        journal: ApiJournal,
         *,
         take_over_after_s: float = TAKE_OVER_AFTER_S,
     ) -> None:

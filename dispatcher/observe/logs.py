@@ -83,7 +83,7 @@ _OURS: Final = frozenset(
 _HELD_S: Final = 0.05
 
 
-class Lines:
+class HeldLines:
     """Writes finished lines to `out`: inside an event loop the harmless ones together, every _HELD_S seconds.
 
     What is a warning or worse goes out at once, and all that was held before it.
@@ -136,7 +136,7 @@ def set_up(level: Level = "INFO", style: Format = "json", stream: TextIO | None 
     Replaces what was set up before; call it once, where a process begins.
     """
     out = sys.stderr if stream is None else stream
-    lines = Lines(out)
+    lines = HeldLines(out)
     atexit.register(lines.flush)
     stamp: list[Processor] = [structlog.stdlib.add_log_level, TimeStamper(fmt="iso", utc=True)]
     finish = _finish(style, colours=out.isatty())

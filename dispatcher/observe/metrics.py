@@ -150,7 +150,7 @@ def build_info(registry: CollectorRegistry) -> Gauge:
     return made
 
 
-class Registered(Protocol):
+class HasRegistry(Protocol):
     """Whatever has its metrics on a registry of its own."""
 
     registry: CollectorRegistry
@@ -175,7 +175,7 @@ class MetricsServer:
         self._thread.join()
 
 
-def serve_metrics(metrics: Registered, port: int, addr: str = "0.0.0.0") -> MetricsServer:  # noqa: S104 - for Prometheus
+def serve_metrics(metrics: HasRegistry, port: int, addr: str = "0.0.0.0") -> MetricsServer:  # noqa: S104 - for Prometheus
     """Serve the metrics on `addr`; 0 lets the system choose the port, so whoever wants none does not call this.
 
     Raises:

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from dispatcher import errors
 from dispatcher.api.forwarding import Forwarding
-from dispatcher.api.journal import Journal
+from dispatcher.api.journal import ApiJournal
 from dispatcher.api.webhook_endpoint import BodyReader, Credentials, Inbox, TurnedAwayError, WebhookEndpoint
 from dispatcher.api.webhook_worker import WebhookWorker
 from dispatcher.meta.optout import Words
@@ -70,7 +70,7 @@ class Careless(Pipeline):
 
 async def test_a_bug_of_ours_is_answered_and_missed(redis: Redis) -> None:
     pipeline, cell, metrics = Careless(redis), Cell(), ApiMetrics(CollectorRegistry())
-    journal = Journal(metrics, "p")
+    journal = ApiJournal(metrics, "p")
     inbox = Inbox(pipeline, cell, "p", Forwarding(pipeline, cell, "p", Settings(), journal), journal)
     await inbox.beat()
     gaps = [inbox.has_gap]
@@ -94,7 +94,7 @@ def _own_log(_quiet: None) -> None:
 @pytest.mark.usefixtures("_own_log")
 def test_every_label_value_is_documented() -> None:
     metrics = ApiMetrics(CollectorRegistry())
-    journal = Journal(metrics, "p")
+    journal = ApiJournal(metrics, "p")
     outcomes = ("stored", "unsigned", "too_large", "slow", "gone", "unavailable", "crowded", "failed")
     with capture_logs() as events:
         for outcome in outcomes:
@@ -118,7 +118,7 @@ def test_every_label_value_is_documented() -> None:
 
 @pytest.mark.usefixtures("_own_log")
 def test_an_outage_is_said_once() -> None:
-    journal = Journal(ApiMetrics(CollectorRegistry()), "p")
+    journal = ApiJournal(ApiMetrics(CollectorRegistry()), "p")
     with capture_logs() as events:
         for _ in range(3):
             journal.redis_lost(errors.QueueUnavailable("Redis is away: ConnectionError"))

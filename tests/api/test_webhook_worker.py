@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from dispatcher import Dispatcher, errors
-from dispatcher.api.journal import Journal
+from dispatcher.api.journal import ApiJournal
 from dispatcher.api.run import Timeouts
 from dispatcher.api.webhook_worker import WebhookWorker
 from dispatcher.meta.optout import Words
@@ -124,7 +124,7 @@ class Fragile(Pipeline):
 
 def a_worker(redis: Redis, failure: Exception, **options: Any) -> tuple[WebhookWorker, Fragile, ApiMetrics]:
     fragile, metrics = Fragile(redis, failure, **options), ApiMetrics(CollectorRegistry())
-    journal = Journal(metrics, "p1")
+    journal = ApiJournal(metrics, "p1")
     made = WebhookWorker(fragile, schema.Cell(), "p1", Words.default(), journal, take_over_after_s=0.1)
     return made, fragile, metrics
 

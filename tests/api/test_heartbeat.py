@@ -1,4 +1,4 @@
-"""The door's record: when it last was there, and when it last may have missed something."""
+"""The endpoint's heartbeat and gaps: when it last was there, and when it last may have missed something."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from dispatcher.api.forwarding import Forwarding
-from dispatcher.api.journal import Journal
+from dispatcher.api.journal import ApiJournal
 from dispatcher.api.webhook_endpoint import BEAT_SPACING_S, Inbox
 from dispatcher.observe.metrics import ApiMetrics
 from dispatcher.settings import Settings
@@ -25,7 +25,7 @@ BODY = webhook()
 
 def an_inbox(redis: Redis, process: str = "door-1") -> Inbox:
     """An inbox whose heartbeat does not run."""
-    pipeline, cell, journal = Pipeline(redis), schema.Cell(), Journal(ApiMetrics(CollectorRegistry()), process)
+    pipeline, cell, journal = Pipeline(redis), schema.Cell(), ApiJournal(ApiMetrics(CollectorRegistry()), process)
     return Inbox(pipeline, cell, process, Forwarding(pipeline, cell, process, Settings(), journal), journal)
 
 
