@@ -258,28 +258,28 @@ class Forwarding(Loop):
         self._kept_s = settings.webhook_forward_kept_s
         self._engine = Engine()
         targets = [Target(url.get_secret_value(), self._engine, journal) for url in settings.webhook_forward_urls]
-        self._forwarders = [
+        self.forwarders = [
             Forwarder(target, pipeline, cell, process, self._kept_s, take_over_after_s) for target in targets
         ]
         self.hosts = [target.host for target in targets]
         """Of each URL, in the order of `streams`; several may have the same."""
-        self.streams = [forwarder.stream for forwarder in self._forwarders]
+        self.streams = [forwarder.stream for forwarder in self.forwarders]
 
     def wake(self) -> None:
         """Say that something was stored."""
-        for forwarder in self._forwarders:
+        for forwarder in self.forwarders:
             forwarder.wake()
 
     def stop(self) -> None:
         """End after what is being posted now."""
         super().stop()
-        for forwarder in self._forwarders:
+        for forwarder in self.forwarders:
             forwarder.stop()
 
     async def run(self) -> None:
         """Work until stopped."""
         async with asyncio.TaskGroup() as group:
-            for forwarder in self._forwarders:
+            for forwarder in self.forwarders:
                 group.create_task(forwarder.run())
             group.create_task(self.repeat(self._forget_others))
 
@@ -288,6 +288,6 @@ class Forwarding(Loop):
         await self._engine.aclose()
 
     async def _forget_others(self) -> None:
-        urls = [forwarder.target.url for forwarder in self._forwarders]
+        urls = [forwarder.target.url for forwarder in self.forwarders]
         await self._pipeline.run(webhooks.forget_forwards(self._cell, urls, self._kept_s))
         await self.pause(_FORGET_EVERY_S)

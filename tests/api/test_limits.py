@@ -86,6 +86,21 @@ async def test_a_bug_of_ours_is_answered_and_missed(redis: Redis) -> None:
     assert metrics.registry.get_sample_value("dispatcher_webhook_requests_total", {"outcome": "failed"}) == 1
 
 
+async def test_what_is_stored_wakes_the_worker_and_who_passes_it_on(redis: Redis) -> None:
+    """Both rest far longer than this test takes, unless they are woken."""
+    pipeline, cell, journal = Pipeline(redis), Cell(), ApiJournal(ApiMetrics(CollectorRegistry()), "p")
+    given: dict[str, Any] = {"webhook_forward_urls": "http://127.0.0.1:9/hook"}
+    forwarding = Forwarding(pipeline, cell, "p", Settings(**given), journal)
+    inbox = Inbox(pipeline, cell, "p", forwarding, journal)
+    worker = WebhookWorker(pipeline, cell, "p", Words(), journal)
+    endpoint = WebhookEndpoint(inbox, worker, Credentials([SECRET.encode()], None), journal, BodyReader())
+    resting = [asyncio.create_task(each.wait(60)) for each in (worker, *forwarding.forwarders)]
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(endpoint), base_url="http://x") as http:
+        assert (await http.post(WEBHOOKS, content=b"{}", headers=signed(b"{}"))).status_code == 200
+    assert len(resting) == 2
+    await asyncio.wait_for(asyncio.gather(*resting), 10)
+
+
 @pytest.fixture
 def _own_log(_quiet: None) -> None:
     structlog.reset_defaults()
