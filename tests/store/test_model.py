@@ -282,7 +282,7 @@ class Lanes(RuleBasedStateMachine):
         self.run(self.cell.fix_tokens(tokens, number))
         self.sequence += 1
         asking = self.cell.asking(number, owner=process, sequence=self.sequence, room=rooms)
-        batch = self.run(self.cell.run(work.claim, asking))
+        batch = self.run(self.cell.ask(asking))
         if self.owners[number] != process:
             assert (batch.state, batch.messages) == ("lost", [])
             return
@@ -783,6 +783,7 @@ class Lanes(RuleBasedStateMachine):
         assert not [claim for claim, times in seen.items() if times > 1]
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("default::ResourceWarning")
 def test_the_books_agree_with_a_plain_model_whatever_happens(server: Server) -> None:
     machine = type("LanesOnServer", (Lanes,), {"server": server})
