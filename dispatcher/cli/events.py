@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dispatcher.cli.durations import duration_s
-from dispatcher.cli.output import Json, note, shown
+from dispatcher.cli.output import Json, duration_s, note, printable, shown
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -149,4 +148,4 @@ def _line(event: "Event | Incoming") -> str:
         rest = f"{mask(event.sender)}  {event.kind}"
     else:
         rest = event.waba
-    return "".join(char if char.isprintable() else " " for char in f"{start}  {rest}").rstrip()
+    return printable(f"{start}  {rest}").rstrip()

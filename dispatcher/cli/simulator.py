@@ -1,4 +1,4 @@
-"""`dispatcher simulator`: a stand-in for the Cloud API."""
+"""`dispatcher simulator` and `demo`: what needs no account and no server of your own."""
 
 import json
 import sys
@@ -79,6 +79,30 @@ def simulate(
     except OSError as exc:
         fail(f"{exc}; give another --port, or 0 for a free one")
     _write(json.dumps(report, indent=2) + "\n", ledger, as_json=as_json)
+
+
+def demo(
+    messages: Annotated[int, typer.Option(help="How many messages to send.")] = 2000,
+    numbers: Annotated[int, typer.Option(help="From how many numbers.")] = 3,
+    rate: Annotated[float, typer.Option(help="Messages a second and number.")] = 80.0,
+    workers: Annotated[int, typer.Option(help="How many worker processes.")] = 2,
+    server: Annotated[
+        Path | None, typer.Option(help="The redis-server or valkey-server to run; else the embedded one.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run a campaign with one-time passwords on a Redis, a webhook door and a simulated Cloud API of its own."""
+    from dispatcher import errors
+    from dispatcher.cli.session import explained
+    from dispatcher.lab import Options, run
+
+    try:
+        options = Options(messages, numbers, rate, workers, server, json=as_json)
+    except errors.SettingsError as exc:
+        raise typer.BadParameter("; ".join(exc.problems)) from None
+    with explained():
+        code = run(options)
+    raise typer.Exit(code)
 
 
 def _say(url: str, *, as_json: bool) -> None:
