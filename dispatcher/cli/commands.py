@@ -7,9 +7,10 @@ import typer
 from dispatcher.cli import events, numbers, processes, send, simulator, status, stops
 
 app = typer.Typer(
-    help="Deliver WhatsApp messages through Meta's Cloud API: queued on Redis, paced per number, each key once.",
-    epilog="Settings come from DISPATCHER_* variables and .env. Exit codes: 0 done, 1 something refused or broken, "
-    "2 wrong usage, 3 Redis or Graph away.",
+    help="Deliver WhatsApp messages through Meta's Cloud API: queued in Redis, within each number's rate, "
+    "each key once.",
+    epilog="Settings come from DISPATCHER_* variables and .env. Exit codes: 0 done, 1 refused or failed, "
+    "2 wrong usage, 3 Redis or the Graph API cannot be reached.",
     no_args_is_help=True,
     # a traceback for people shows locals in some versions, and with them secrets
     pretty_exceptions_enable=False,

@@ -215,7 +215,7 @@ class _Keyless:
         if self._without:
             missing = f"missing in {self._without:,} of {self.lines:,} lines, first in line {self._first}"
             reason = (
-                f"{missing}; nothing was queued. Give each line a key, or all of them --batch NAME, "
+                f"{missing}; nothing was queued. Give every line a key, or use --batch NAME, "
                 "so that sending the file again queues nothing twice"
             )
             raise errors.Refused("key", reason)

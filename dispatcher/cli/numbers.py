@@ -55,7 +55,7 @@ def _numbers(context: typer.Context, as_json: Json = False) -> None:
     if context.invoked_subcommand is None:
         _show_all(as_json=as_json)
     elif as_json:
-        raise typer.BadParameter(f"write --json behind {context.invoked_subcommand}")
+        raise typer.BadParameter(f"put --json after {context.invoked_subcommand}")
 
 
 @app.command("show")
@@ -190,7 +190,7 @@ def _worries(number: "Standing", around: "Around", names: Mapping[str, str]) -> 
     for scope in number.stops:
         said = said_of(stops[str(scope)], now, names) if str(scope) in stops else named_scope(str(scope), names)
         yield odd(f"stopped by {said}")
-    if not number.able:
+    if not number.able and around.processes:
         yield bad("no worker has its token: start one, or add the number to the workers' numbers file")
     why = f": {printable(number.gate_why)}" if number.gate_why else ""
     if number.gate.state == "blocked":
@@ -225,6 +225,7 @@ def _show_all(*, as_json: bool) -> None:
         write_json([for_machines(number) for number in found.numbers])
         return
     show_table(found.numbers, found.around, found.cell)
+    _note_workers(found.around)
     if parked := parked_rows(found.counts, found.around):
         print()
         sheet([("parked", parked)])
@@ -241,6 +242,12 @@ def _show_one(named: str, *, as_json: bool) -> None:
         write_json(for_machines(number))
     else:
         show_table([number], around, cell)
+        _note_workers(around)
+
+
+def _note_workers(around: "Around") -> None:
+    if not around.processes:
+        note("no worker is alive: start one with `dispatcher worker`")
 
 
 async def _one(session: "Session", number_id: str) -> "tuple[Around, Standing]":

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -95,23 +96,22 @@ def odd(value: object) -> Styled:
     return Styled(shown(value), "yellow")
 
 
-def table(columns: Sequence[Column], rows: Sequence[TableRow]) -> None:
-    """Write a table.
+def table(columns: Sequence[Column], rows: Sequence[TableRow], *, below: str = "why") -> None:
+    """Write a table; `below` is the title of what is said below the rows, where there is room for it beside them.
 
-    Where it is too wide for the terminal, extra columns are left out, the last first; then the first column goes on a
-    line of its own.
+    Where the table is too wide for the terminal, extra columns are left out, the last first; then the first column goes
+    on a line of its own.
     """
     console = _console()
     cells = [[_styled(cell) for cell in row.cells] for row in rows]
     widths = [max(len(column.title), *(len(row[at].text) for row in cells), 0) for at, column in enumerate(columns)]
-    shown_ = [at for at, column in enumerate(columns) if not column.extra or any(row[at].text for row in cells)]
-
-    def width(places: Sequence[int]) -> int:
-        return sum(widths[at] for at in places) + len(_GAP) * (len(places) - 1)
-
-    while width(shown_) > console.width and (extra := [at for at in shown_ if columns[at].extra]):
-        shown_.remove(extra[-1])
-    lines = [shown_] if width(shown_) <= console.width else [shown_[:1], shown_[1:]]
+    filled = [at for at, column in enumerate(columns) if not column.extra or any(row[at].text for row in cells)]
+    lines = _lines(columns, widths, filled, console.width)
+    room = console.width - _width(widths, lines[0]) - len(_GAP)
+    if len(lines) == 1 and _fit_beside(rows, room):
+        beside = [TableRow((*row.cells, *(row.below or [Styled("")]))) for row in rows]
+        table((*columns, Column(below)), beside)
+        return
     titles = [Styled(column.title, "bold") for column in columns]
     for given, row in zip([titles, *cells], [None, *rows], strict=True):
         for indent, places in enumerate(lines):
@@ -121,12 +121,29 @@ def table(columns: Sequence[Column], rows: Sequence[TableRow]) -> None:
             _write_wrapped(console, said, _GAP)
 
 
+def _lines(columns: Sequence[Column], widths: Sequence[int], filled: list[int], width: int) -> list[list[int]]:
+    """Say which columns a row shows, on one line or on two."""
+    while _width(widths, filled) > width and (extra := [at for at in filled if columns[at].extra]):
+        filled = [at for at in filled if at != extra[-1]]
+    return [filled] if _width(widths, filled) <= width else [filled[:1], filled[1:]]
+
+
+def _width(widths: Sequence[int], places: Sequence[int]) -> int:
+    return sum(widths[at] for at in places) + len(_GAP) * (len(places) - 1)
+
+
+def _fit_beside(rows: Sequence[TableRow], room: int) -> bool:
+    """Whether what is said below the rows can be one more column."""
+    said = [one for row in rows for one in row.below]
+    return bool(said) and all(len(row.below) <= 1 for row in rows) and all(len(one.text) <= room for one in said)
+
+
 def sheet(rows: Sequence[tuple[str, object]]) -> None:
     """Write names and their values below each other, without those that are empty; a list is a line each."""
     console = _console()
     given = [(name, value if isinstance(value, list) else [value]) for name, value in rows]
     found = [(name, [line for value in values if (line := _styled(value)).text]) for name, values in given]
-    indent = " " * (max(len(name) for name, _ in found) + len(_GAP))
+    indent = " " * (max(len(name) for name, lines in found if lines) + len(_GAP))
     for name, lines in found:
         label = name
         for line in lines:
@@ -196,13 +213,14 @@ def _write(console: "Console", line: "Text", indent: str) -> None:
 
 def _write_wrapped(console: "Console", said: Styled, indent: str, first: Styled | None = None) -> None:
     """Write a text in lines that break between words alone, the first one behind `first`."""
-    lines = _text(said).wrap(console, max(console.width - len(indent), 1), overflow="ignore")
-    for at, line in enumerate(lines):
-        line.rstrip()
-        if first and not at:
-            console.print(_text(first) + line, soft_wrap=True)
+    width = max(console.width - len(indent), 1)
+    for line in textwrap.wrap(said.text, width, break_long_words=False, break_on_hyphens=False):
+        text = _text(Styled(line, said.style))
+        if first:
+            console.print(_text(first) + text, soft_wrap=True)
+            first = None
         else:
-            _write(console, line, indent)
+            _write(console, text, indent)
 
 
 def _console() -> "Console":

@@ -22,57 +22,66 @@ WAIT_S: Final = 60.0
 
 _TOO_LATE: Final = {
     "marked": "{key} is {state}: too late, it will not be sent again",
-    "settled": "{key} is {state} already: there is nothing to cancel",
-    "unknown": "{key} is not known, or no longer: check the key and DISPATCHER_CELL",
+    "settled": "{key} is already {state}: there is nothing to cancel",
+    "unknown": "{key} is not known (any more): check the key and DISPATCHER_CELL",
 }
 
 # What one message says.
 
 To = Annotated[str | None, typer.Option(help="The recipient: a phone such as +15551234567, or a user id.")]
 Text = Annotated[str | None, typer.Option(help="Send this text.")]
-Template = Annotated[str | None, typer.Option(help="Send the template of this name.")]
+Template = Annotated[str | None, typer.Option(help="Send the template with this name.")]
 Language = Annotated[str | None, typer.Option(help="The template's language, such as en_US.")]
-Param = Annotated[list[str] | None, typer.Option(help="A text for the template's body; repeat it for the next.")]
+Param = Annotated[list[str] | None, typer.Option(help="A text for the template's body; repeat it for each parameter.")]
 Content = Annotated[str | None, typer.Option(help="Send this content: JSON as Meta documents it.")]
-Key = Annotated[str | None, typer.Option(help="The idempotency key; one is made if left out.")]
+Key = Annotated[str | None, typer.Option(help="The idempotency key; generated if left out.")]
 Replaces = Annotated[
     str | None,
-    typer.Option(metavar="KEY", help="Cancel the message of this key, if it waits and has the same recipient."),
+    typer.Option(metavar="KEY", help="Cancel the message with this key if it still waits and has the same recipient."),
 ]
 
 # What holds for one message, or for all lines of a file that do not say it themselves.
 
-Number = Annotated[str | None, typer.Option(help="The number to send from: id or name.")]
+Number = Annotated[str | None, typer.Option(help="The number to send from, by id or name.")]
 Priority = Annotated[priorities.Priority | None, typer.Option(help="The lane; normal if left out.")]
-Category = Annotated[priorities.Category | None, typer.Option(help="What it is for; the lane's if left out.")]
-Campaign = Annotated[str | None, typer.Option(help="The campaign, to be stopped together.")]
+Category = Annotated[
+    priorities.Category | None, typer.Option(help="What the message is for; the lane's category if left out.")
+]
+Campaign = Annotated[str | None, typer.Option(help="The campaign it belongs to; a campaign can be stopped as a whole.")]
 NotBefore = Annotated[
-    datetime | None, typer.Option(parser=moment, metavar="TIME", help="Not earlier than this (ISO 8601 with zone).")
+    datetime | None,
+    typer.Option(parser=moment, metavar="TIME", help="Do not send it before this time (ISO 8601 with a zone)."),
 ]
 Ttl = Annotated[
     float | None,
-    typer.Option(parser=duration_s, metavar="DURATION", help="Do not send it later than this: 90s, 15m, 2h, 1d."),
+    typer.Option(
+        parser=duration_s, metavar="DURATION", help="How long it may wait before it expires: 90s, 15m, 2h, 1d."
+    ),
 ]
-CallbackData = Annotated[str | None, typer.Option(help="What events of the message carry back.")]
-OnUncertain = Annotated[priorities.OnUncertain | None, typer.Option(help="What to do if the answer is lost.")]
+CallbackData = Annotated[str | None, typer.Option(help="A text that the message's events carry back to you.")]
+OnUncertain = Annotated[
+    priorities.OnUncertain | None,
+    typer.Option(help="If Meta's answer is lost: send again on evidence that it was not accepted, or in any case."),
+]
 
 # The file, and how it is sent.
 
 File = Annotated[
-    str | None, typer.Option(metavar="PATH", help="Send the messages in this file of JSON lines; - is standard input.")
+    str | None,
+    typer.Option(metavar="PATH", help="Send the messages in this file, one JSON object a line; - is standard input."),
 ]
 Batch = Annotated[
-    str | None, typer.Option(metavar="NAME", help="With --file: gives lines without a key one that begins like this.")
+    str | None, typer.Option(metavar="NAME", help="With --file: give lines without a key one that starts with NAME.")
 ]
 Refused = Annotated[
-    Path | None, typer.Option(metavar="PATH", help="With --file: write all refused lines here, as JSON lines.")
+    Path | None, typer.Option(metavar="PATH", help="With --file: write all refused lines to this file, as JSON lines.")
 ]
 Wait = Annotated[
     float | None,
     typer.Option(
         parser=duration_s,
         metavar="DURATION",
-        help="With --file: how long a full Redis is waited for; 60s if left out.",
+        help="With --file: how long to wait while Redis is full; 60s if left out.",
     ),
 ]
 
@@ -103,9 +112,10 @@ def send(
     wait: Wait = None,
     as_json: Json = False,
 ) -> None:
-    """Queue a message, or those of a file.
+    """Queue one message, or those in a file.
 
-    Give --number, --to and one of --text, --template and --content; or --file: flags then hold for lines without.
+    Give --number, --to and one of --text, --template and --content. Or give --file: flags such as --number then apply
+    to the lines that do not have that field.
     """
     of_any = {
         "number": number, "priority": priority, "category": category, "campaign": campaign, "not_before": not_before,
@@ -121,7 +131,7 @@ def send(
 
 
 def cancel(key: Annotated[str, typer.Argument(help="The key of the message.")], as_json: Json = False) -> None:
-    """Cancel a waiting message; ends with 1 if it was too late."""
+    """Cancel a waiting message; the exit code is 1 if it was too late."""
     from dispatcher.cli.session import ask
 
     async def work(session: "Session") -> tuple[str, str]:
@@ -139,7 +149,7 @@ def cancel(key: Annotated[str, typer.Argument(help="The key of the message.")], 
 
 def _refuse(flags: _Flags, beside: str) -> None:
     if given := [f"--{name}" for name, value in flags.items() if value is not None and value != []]:
-        raise typer.BadParameter(f"{', '.join(given)}: not with {beside}")
+        raise typer.BadParameter(f"{', '.join(given)} cannot be used with {beside}")
 
 
 def _send_file(path: str, defaults: _Flags, of_one: _Flags, of_file: _Flags, *, as_json: bool) -> None:
@@ -166,7 +176,7 @@ def _send_one(fields: _Flags, said: _Flags, of_file: _Flags, *, as_json: bool) -
     if as_json:
         write_json({"key": ticket.key, "state": ticket.state, "duplicate": ticket.duplicate})
     else:
-        print(f"{ticket.key} {ticket.state}" + (" (known already, not queued again)" if ticket.duplicate else ""))
+        print(f"{ticket.key} {ticket.state}" + (" (already known, not queued again)" if ticket.duplicate else ""))
 
 
 def _content(
@@ -188,7 +198,7 @@ def _content(
 
 def _template(name: str, language: str | None, params: list[str]) -> _Flags:
     if language is None:
-        raise typer.BadParameter("--template needs its --language, such as en_US")
+        raise typer.BadParameter("--template needs --language, such as en_US")
     template: dict[str, Any] = {"name": name, "language": {"code": language}}
     if params:
         parameters = [{"type": "text", "text": value} for value in params]

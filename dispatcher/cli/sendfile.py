@@ -111,12 +111,12 @@ class FileReport:
             write_json(self._as_object(seconds, per_second))
             return
         if self.first_refused:
-            columns = (Column("refused line", right=True), Column("field"), Column("key"))
+            columns = (Column("line", right=True), Column("field"), Column("key"))
             rows = [((found.line, found.field, found.key), [odd(found.reason)]) for found in self.first_refused]
-            table(columns, [TableRow(cells, below) for cells, below in rows])
+            table(columns, [TableRow(cells, below) for cells, below in rows], below="reason")
         if self.refused > SHOWN_MAX and not self.refused_to:
             note(f"{self.refused - SHOWN_MAX} more lines were refused: --refused FILE writes them all")
-        known = f", {self.duplicates:,} known already" if self.duplicates else ""
+        known = f", {self.duplicates:,} already known" if self.duplicates else ""
         refused = f", {self.refused:,} refused" if self.refused else ""
         print(f"{self.queued:,} queued{known}{refused}, in {seconds:.1f} s ({per_second:,.0f} a second)")
 
@@ -308,7 +308,7 @@ def send_file(path: str, options: SendOptions, refused: Path | None, *, as_json:
         except KeyboardInterrupt:
             code = _ended(report, "interrupted", "interrupted", INTERRUPTED)
         except OSError as exc:  # a full disk under the refused lines or the temporary file
-            code = _ended(report, "broken", f"cannot go on: {exc.strerror}", REFUSED)
+            code = _ended(report, "broken", f"stopped: {exc.strerror}", REFUSED)
     report.write(as_json=as_json)
     raise typer.Exit(code or (REFUSED if report.refused else 0))
 

@@ -147,7 +147,7 @@ def _why(found: _Found) -> Styled:
         return bad(_DIED.get(record.cause, ""))
     if record.state == "uncertain":
         when = _next_look(record, found.now)
-        return odd(f"it was sent, but Meta's answer was lost; {when} whether to send it again")
+        return odd(f"it may have reached Meta, but the answer was lost; {when} whether to send it again")
     if record.state == "sending":
         return Styled("a worker is sending it")
     return Styled("")
@@ -322,7 +322,7 @@ def _show_refused(*, as_json: bool) -> None:
         write_json(jobs)
     elif jobs:
         columns = (Column("job"), Column("at"), Column("bytes", right=True))
-        table(columns, [TableRow((job.job, job.at, job.size), [odd(job.reason)]) for job in jobs])
+        table(columns, [TableRow((job.job, job.at, job.size), [odd(job.reason)]) for job in jobs], below="reason")
     else:
         note("no job was refused")
 
@@ -339,7 +339,11 @@ def _show_unreadable(*, as_json: bool) -> None:
         write_json(updates)
     elif updates:
         columns = (Column("at"), Column("characters", right=True))
-        table(columns, [TableRow((update.at, len(update.raw)), [odd(update.reason)]) for update in updates])
+        table(
+            columns,
+            [TableRow((update.at, len(update.raw)), [odd(update.reason)]) for update in updates],
+            below="reason",
+        )
         note("--json shows what came; it may contain what people wrote")
     else:
         note("everything could be read")

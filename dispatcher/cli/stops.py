@@ -88,7 +88,7 @@ def show_table(stops: "Sequence[Stop]", now: datetime) -> None:
         )
         for stop in stops
     ]
-    table(_COLUMNS, rows)
+    table(_COLUMNS, rows, below="reason")
 
 
 def said_of(stop: "Stop", now: datetime | None, names: Mapping[str, str]) -> str:
