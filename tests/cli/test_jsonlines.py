@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher import errors
-from dispatcher.cli.feed import batch_key
 from dispatcher.cli.jsonlines import LINE_BYTES_MAX, Line, Splitter, read
+from dispatcher.cli.sendfile import batch_key
 from dispatcher.message.message import Message, read_key
 
 NUMBER = "106540352242922"

@@ -1,29 +1,43 @@
 """`dispatcher stops`: what must not be sent now."""
 
-import difflib
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from dispatcher import errors
-from dispatcher.cli.durations import duration_s, moment
-from dispatcher.cli.output import Json, fail, note, shown, table, write_json
+from dispatcher.cli.output import (
+    Column,
+    Json,
+    Styled,
+    TableRow,
+    age,
+    duration_s,
+    fail,
+    moment,
+    note,
+    odd,
+    printable,
+    shown,
+    table,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from dispatcher.cli.session import Session
     from dispatcher.store.stops import Stop
 
-app = typer.Typer(help="List, add and lift stops: rows that say what must not be sent now.", no_args_is_help=True)
+app = typer.Typer(help="List, add and lift stops. A stop says what must not be sent now.", no_args_is_help=True)
 
 Until = Annotated[
-    datetime | None, typer.Option(parser=moment, metavar="TIME", help="When it ends by itself (ISO 8601 with zone).")
+    datetime | None, typer.Option(parser=moment, metavar="TIME", help="When it ends by itself (ISO 8601 with a zone).")
 ]
 For = Annotated[
     float | None,
     typer.Option("--for", parser=duration_s, metavar="DURATION", help="How long it holds: 90s, 15m, 2h, 1d."),
 ]
-By = Annotated[str | None, typer.Option(help="Who says so; user@host if left out.")]
+By = Annotated[str | None, typer.Option(help="Who sets it; user@host if left out.")]
 Scope = Annotated[
     str,
     typer.Argument(
@@ -31,6 +45,9 @@ Scope = Annotated[
         "campaign:NAME; NUMBER is an id or a name."
     ),
 ]
+
+
+_COLUMNS: Final = (Column("scope"), Column("action"), Column("since"), Column("ends"), Column("by", extra=True))
 
 
 def ended_at(until: datetime | None, for_s: float | None, now: datetime) -> datetime | None:
@@ -42,7 +59,7 @@ def ended_at(until: datetime | None, for_s: float | None, now: datetime) -> date
     if until is not None and for_s is not None:
         raise typer.BadParameter("give --until or --for, not both")
     if until is not None and until <= now:
-        raise typer.BadParameter(f"--until {shown(until)} is over: it is {shown(now)}")
+        raise typer.BadParameter(f"--until {shown(until)} has passed: it is {shown(now)} now")
     return until if for_s is None else now + timedelta(seconds=for_s)
 
 
@@ -54,6 +71,47 @@ async def put(session: "Session", stop: "Stop") -> "Stop":
     return next(
         (standing for standing in await session.run(stops.all_(session.cell)) if standing.scope == stop.scope), stop
     )
+
+
+def show_table(stops: "Sequence[Stop]", now: datetime) -> None:
+    """Write stops for people, the reason below each."""
+    rows = [
+        TableRow(
+            (
+                stop.scope,
+                odd("cancel") if stop.action == "cancel" else "hold",
+                age(stop.since, now),
+                _end(stop, now),
+                stop.by,
+            ),
+            [Styled(printable(stop.reason))] if stop.reason else [],
+        )
+        for stop in stops
+    ]
+    table(_COLUMNS, rows, below="reason")
+
+
+def said_of(stop: "Stop", now: datetime | None, names: Mapping[str, str]) -> str:
+    """Say what a stop covers, since when, by whom and why."""
+    parts = [named_scope(stop.scope, names), age(stop.since, now) if now else "", f"by {stop.by}" if stop.by else ""]
+    ends = f" (ends {age(stop.until, now)})" if stop.until and now else ""
+    reason = f": {stop.reason}" if stop.reason else ""
+    return printable(", ".join(part for part in parts if part) + ends + reason)
+
+
+def named_scope(scope: str, names: Mapping[str, str]) -> str:
+    """Put a number's name in the place of its id, as commands take it too."""
+    kind, _, named = scope.partition(":")
+    number, separator, lane = named.partition(":")
+    if kind not in {"number", "lane"} or not names.get(number):
+        return printable(scope)
+    return f"{kind}:{names[number]}{separator}{lane}"
+
+
+def _end(stop: "Stop", now: datetime) -> str:
+    if stop.until is None:
+        return "when lifted"
+    return "over" if stop.until <= now else age(stop.until, now)
 
 
 @app.command("list")
@@ -69,8 +127,7 @@ def list_stops(as_json: Json = False) -> None:
     if as_json:
         write_json(found)
     elif found:
-        columns = ("scope", "action", "reason", "by", "since", "until")
-        table("", columns, [(s.scope, s.action, s.reason, s.by, s.since, _until(s.until, now)) for s in found])
+        show_table(found, now)
     else:
         note("no stops")
 
@@ -79,14 +136,16 @@ def list_stops(as_json: Json = False) -> None:
 def add(
     scope: Scope,
     *,
-    reason: Annotated[str, typer.Option(help="Why, for whoever wonders.")],
-    cancel: Annotated[bool, typer.Option("--cancel", help="Cancel what it meets instead of holding it.")] = False,
+    reason: Annotated[str, typer.Option(help="Why; shown to whoever asks.")],
+    cancel: Annotated[
+        bool, typer.Option("--cancel", help="Cancel the messages it covers instead of holding them.")
+    ] = False,
     until: Until = None,
     for_s: For = None,
     by: By = None,
     as_json: Json = False,
 ) -> None:
-    """Put a stop into force, in place of one for the same scope."""
+    """Add a stop; it replaces one for the same scope."""
     from dispatcher.cli.session import ask, somebody
     from dispatcher.policy import scope as scopes
     from dispatcher.store.stops import Stop
@@ -107,7 +166,7 @@ def add(
 
 @app.command("lift")
 def lift(scope: Scope, as_json: Json = False) -> None:
-    """Take a stop away; what it held goes on at once."""
+    """Remove a stop; the messages it held are sent at once."""
     from dispatcher.cli.session import ask
     from dispatcher.policy import scope as scopes
     from dispatcher.store import stops
@@ -120,8 +179,10 @@ def lift(scope: Scope, as_json: Json = False) -> None:
     meant, lifted, others = ask(work)
     answer = {"scope": meant, "lifted": lifted}
     if not lifted:
+        import difflib
+
         near = difflib.get_close_matches(meant, others, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(others[:5]) or 'none at all'}"
+        hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(others[:5]) or 'no stop at all'}"
         fail(f"no stop for {meant}; {hint}", answer=answer)
     if as_json:
         write_json(answer)
@@ -161,7 +222,3 @@ async def _held_by(session: "Session", scope: str) -> list[str]:
     if held.holds_messages:
         return []
     return [number.id for number in await session.run(numbers.all_(session.cell))]
-
-
-def _until(until: datetime | None, now: datetime) -> str:
-    return shown(until) + (" (over)" if until and until <= now else "")
