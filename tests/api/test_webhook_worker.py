@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+import structlog
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from dispatcher import Dispatcher, errors
 from dispatcher.api.journal import ApiJournal
 from dispatcher.api.run import Timeouts
 from dispatcher.api.webhook_worker import WebhookWorker
 from dispatcher.meta.optout import Words
+from dispatcher.observe import logs
 from dispatcher.observe.metrics import ApiMetrics
 from dispatcher.store import cell as cells
 from dispatcher.store import schema, webhooks
@@ -67,13 +70,24 @@ async def test_what_the_client_hands_in_is_worked_off(api: Running, client: Disp
 
 async def test_two_processes_share_the_work(server: Server, redis: Redis) -> None:
     async with running(server.url, cell="shared") as one, running(server.url, cell="shared") as other:
-        for i in range(300):
-            await redis.xadd(f"{one.prefix}webhooks", {"body": webhook([status("")] * 20 + [status(f"k{i}")])})
+        count = 0
+
+        def shares() -> list[float]:
+            return [api.value("dispatcher_webhook_updates_total", kind="foreign") for api in (one, other)]
+
+        async def both_work() -> bool:
+            nonlocal count
+            for _ in range(30):
+                count += 1
+                await redis.xadd(f"{one.prefix}webhooks", {"body": webhook([status("")] * 20)})
+            return min(shares()) > 0
+
+        async def all_are_counted() -> bool:
+            return sum(shares()) == count * 20
+
+        await eventually(both_work)
         await one.works_off_all()
-        await asyncio.sleep(0.1)
-        shares = [a.value("dispatcher_webhook_updates_total", kind="foreign") for a in (one, other)]
-        assert sum(shares) == 300 * 21
-        assert min(shares) > 0
+        await eventually(all_are_counted)
 
 
 async def test_what_a_dead_process_held_is_taken_over(server: Server, redis: Redis) -> None:
@@ -138,7 +152,7 @@ async def worked(redis: Redis, made: WebhookWorker, keys: Sequence[str], left: i
         return int(await redis.xlen(KEY)) == left
 
     try:
-        await eventually(is_done, 10)
+        await eventually(is_done)
     finally:
         made.stop()
         await running
@@ -166,10 +180,20 @@ async def test_a_failure_that_passes_costs_nothing(redis: Redis) -> None:
 
 @pytest.mark.parametrize("failure", [errors.QueueUnavailable("away"), errors.QueueFull("full")])
 async def test_trouble_of_redis_is_waited_out(redis: Redis, failure: errors.QueueUnavailable) -> None:
-    made, fragile, _ = a_worker(redis, failure, often=6)
+    made, fragile, _ = a_worker(redis, failure, often=3)
     await worked(redis, made, ["bad", "k1"])
     assert sorted(fragile.seen) == ["bad", "k1"]
     assert await redis.llen(schema.Cell().key("unreadable")) == 0  # type: ignore[misc]
+
+
+async def test_an_outage_is_logged_once_however_often_a_body_is_tried(redis: Redis) -> None:
+    """A body that is tried alone shows no Redis that is back before Redis has answered."""
+    structlog.reset_defaults()
+    made, fragile, _ = a_worker(redis, errors.QueueUnavailable("away"), often=4)
+    with capture_logs() as events:
+        await worked(redis, made, ["bad"])
+    assert fragile.often == 0
+    assert [event["event"] for event in events] == [logs.REDIS_LOST, logs.REDIS_REGAINED]
 
 
 async def test_broken_data_in_redis_keeps_its_body_where_it_is(redis: Redis) -> None:

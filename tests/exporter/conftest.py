@@ -18,8 +18,11 @@ from dispatcher.exporter.run import ExporterMetrics, assembled
 from dispatcher.observe import logs
 from dispatcher.settings import Settings
 from dispatcher.store.embedded import Server
+from tests.servers import PATIENCE_S
 from tests.store.cell import Cell
 
+LONG: dict[str, Any] = {"redis_timeout_s": 3.9, "number_lease_s": 7.8}
+"""As long as settings allow: here a slow answer of Redis is an answer."""
 Labels = frozenset[tuple[str, str]]
 
 
@@ -65,9 +68,9 @@ class Exporter:
 
 @asynccontextmanager
 async def exporting(
-    url: str, timeout_s: float = 4.0, fresh_s: float = FRESH_S, **given: Any
+    url: str, timeout_s: float = PATIENCE_S, fresh_s: float = FRESH_S, **given: Any
 ) -> AsyncIterator[Exporter]:
-    settings = Settings(redis_url=url, **given)
+    settings = Settings(redis_url=url, **{**LONG, **given})
     with assembled(settings, ExporterLog("exporter"), timeout_s=timeout_s, fresh_s=fresh_s) as metrics:
         yield Exporter(metrics)
 

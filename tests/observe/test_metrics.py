@@ -16,6 +16,7 @@ from dispatcher.exporter.look import Look
 from dispatcher.exporter.run import ExporterMetrics
 from dispatcher.observe.metrics import ApiMetrics, Metrics, ProcessMetrics, serve_metrics
 from tests.observe import docs
+from tests.servers import PATIENCE_S
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def test_an_answer_of_a_second_and_a_wait_of_hours_have_buckets(metrics: Metrics
 def test_metrics_are_served_until_closed(metrics: Metrics) -> None:
     metrics.attempts.labels("reject", "132000").inc()
     server = serve_metrics(metrics, 0, addr="127.0.0.1")
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=PATIENCE_S) as answer:
         lines = answer.read().decode().splitlines()
     assert 'dispatcher_attempts_total{code="132000",outcome="reject"} 1.0' in lines
     assert any(line.startswith("process_resident_memory_bytes ") for line in lines)
