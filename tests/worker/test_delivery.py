@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher.simulator import AnswerRule, SimulatedNumber
+from dispatcher.store import stops
 from dispatcher.store.stops import Stop
 from tests.cell import OTP, SHOP, TOKEN, Cell, eventually, write_numbers
 
@@ -216,13 +217,13 @@ async def test_a_backlog_goes_out_at_the_rate_and_never_above_it(cell: Cell) -> 
 
 async def test_a_stopped_number_waits_and_goes_on_when_the_stop_is_lifted(cell: Cell) -> None:
     app = await cell.work()
-    stops = app.worker._books.stops
-    await stops.add(Stop(f"number:{OTP}", "hold", "test", "me"))
+    connection = app.connection
+    await connection.run(stops.add(connection.cell, Stop(f"number:{OTP}", "hold", "test", "me")))
     await cell.send("held")
     await cell.send("free", number=SHOP)
     await cell.becomes("free", "accepted")
     assert (await cell.record("held")).cause == f"stopped:number:{OTP}"
-    await stops.lift(f"number:{OTP}", [OTP])
+    await connection.follow(stops.lift(connection.cell, f"number:{OTP}", [OTP]))
     await cell.becomes("held", "accepted", within_s=1)
 
 
@@ -251,6 +252,6 @@ async def test_a_401_has_the_token_files_read_again(cell: Cell) -> None:
         cell.simulator.add_number(number, SimulatedNumber(token=TOKEN[::-1], rate=80))
     cell.token_file.write_text(TOKEN[::-1])
     os.utime(cell.token_file, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert (await app.roster.refresh()).any is False
+    assert (await app.numbers.refresh()).any is False
     await cell.send("waits")
     await cell.becomes("waits", "accepted", within_s=4)

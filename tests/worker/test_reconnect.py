@@ -5,9 +5,11 @@ import os
 import signal
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
 from dispatcher.simulator import Simulator
-from dispatcher.worker.reconnect import Recovery
+from dispatcher.worker.log import WorkerLog
+from dispatcher.worker.reconnect import Reconnect
 from tests.cell import Cell, cell, eventually
 from tests.servers import OwnServer
 from tests.worker.conftest import SHORT
@@ -107,15 +109,15 @@ async def test_an_acceptance_of_a_message_that_was_lost_keeps_its_key_used(cell:
 
 
 class Broken:
-    """A witness that hears nothing without raising."""
+    """A log that hears nothing without raising."""
 
-    def lost(self) -> None:
-        raise RuntimeError("lost")
+    def redis_lost(self) -> None:
+        raise RuntimeError("redis_lost")
 
-    def stumbled(self, task: str, exc: Exception) -> None:
+    def task_failed(self, task: str, exc: Exception) -> None:
         raise RuntimeError(task) from exc
 
-    def regained(self) -> None:
+    def redis_regained(self) -> None:
         raise RuntimeError("regained")
 
 
@@ -125,14 +127,14 @@ async def test_an_outage_ends_even_if_whoever_hears_of_it_raises() -> None:
     async def come_back() -> None:
         tries.append(1)
 
-    recovery = Recovery(come_back, Broken())
+    reconnect = Reconnect(come_back, cast(WorkerLog, Broken()))
     for _ in range(2):
         with suppress(RuntimeError):
-            recovery.trouble()
+            reconnect.begin()
         async with asyncio.timeout(10):
-            await recovery.over()
-        await recovery.aclose()
-    assert (len(tries), recovery.is_away) == (2, False)
+            await reconnect.over()
+        await reconnect.aclose()
+    assert (len(tries), reconnect.is_away) == (2, False)
 
 
 async def posted(cell: Cell, count: int) -> None:
