@@ -3,7 +3,7 @@
 import pytest
 
 from dispatcher.message.priority import LANE_DEFAULTS, Priority
-from dispatcher.store import queue
+from dispatcher.store import queue, schema
 from dispatcher.store.queue import Enqueued
 from tests.store.cell import HOUR_US, NUMBER, OTHER, OWNER, SECOND_US, Cell, message, template, text
 
@@ -41,7 +41,7 @@ async def test_no_name_of_a_key_goes_past_the_cell(cell: Cell) -> None:
     names = {name.decode() for name in await cell.redis.keys("*")}
     assert names == {
         f"dispatch:{{main}}:{name}"
-        for name in ("body:k1", "due", "expiry", "extra:k1", f"lane:{NUMBER}:1", "msg:k1")
+        for name in ("body:k1", "counts", "due", "expiry", "extra:k1", f"lane:{NUMBER}:1", "msg:k1")
     }  # fmt: skip
 
 
@@ -179,7 +179,7 @@ async def test_a_message_that_is_past_its_time_is_queued_and_never_handed_out(ce
 
 
 async def test_two_cells_know_nothing_of_each_other(cell: Cell) -> None:
-    other = Cell(cell.redis, "other")
+    other = Cell(cell.redis, schema.Cell("other"))
     await cell.queue("k1")
     assert await other.enqueue(message("k1", content=text("Other"))) == [QUEUED]
     assert await other.take(OWNER) == [NUMBER]

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from dispatcher import Dispatcher, Event, Incoming, errors
 from dispatcher.message import event
+from dispatcher.store import schema
 from dispatcher.store.connection import connect
 from dispatcher.store.consumer import Consumer
 from dispatcher.store.embedded import Server
@@ -57,7 +58,7 @@ async def pending(redis: Any, group: str = "crm") -> dict[str, int]:
 
 
 def talk(server: Server, timeout_s: float = 2.0) -> Talk:
-    return Talk(connect(server.url, timeout_s=timeout_s, connections=1), timeout_s)
+    return Talk(connect(server.url, schema.Cell(), timeout_s=timeout_s, connections=1), timeout_s)
 
 
 @pytest.fixture
@@ -326,7 +327,7 @@ async def test_wrong_use_is_said(d: Dispatcher, cell: Cell) -> None:
     with pytest.raises(ValueError, match="a group needs a name"):
         d.events(group="")
     with pytest.raises(RuntimeError, match="use Dispatcher.connect"):
-        Dispatcher(cell.line).events(group="crm")
+        Dispatcher(cell.pipeline).events(group="crm")
 
 
 async def test_the_other_streams_bring_what_meta_sent(d: Dispatcher, raw: Any) -> None:

@@ -3,9 +3,9 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from dispatcher.store.record import Record
 
 from dispatcher.store import numbers, queue, stops, work
+from dispatcher.store.queue import Record
 from tests.store.cell import HOUR_US, NUMBER, OWNER, SECOND_US, TOKEN, WABA, Cell, published, template
 
 

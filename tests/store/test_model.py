@@ -281,7 +281,7 @@ class Lanes(RuleBasedStateMachine):
         self.run(self.cell.fix_tokens(tokens, number))
         self.sequence += 1
         asking = self.cell.asking(number, owner=process, sequence=self.sequence, room=rooms)
-        batch = self.run(self.cell.run(work.claim, asking))
+        batch = self.run(self.cell.ask(asking))
         if self.owners[number] != process:
             assert (batch.state, batch.messages) == ("lost", [])
             return

@@ -6,12 +6,11 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
-from dispatcher.store.lags import COUNTED_MAX, Lag
 from redis.asyncio import Redis
 
 from dispatcher import Dispatcher, errors
 from dispatcher.store.embedded import Server
-from dispatcher.store.streams import OLDEST, Entry, before, follow, newest
+from dispatcher.store.streams import COUNTED_MAX, OLDEST, Entry, Lag, before, follow, newest
 from tests.servers import OwnServer, old_server_path
 from tests.store.test_events import STREAM, TOLD, d, raw, some, talk, tell
 
