@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from dispatcher.store import queue
-from dispatcher.store.pipeline import Argument, Line
-from dispatcher.store.scripts import Script, script
+from dispatcher.lanes.line import Argument, Line
+from dispatcher.lanes.script import Script, script
 from dispatcher.store.work import Claimed
 from tests.store.cell import NUMBER, OWNER, Cell, message, text
 from tests.store.test_decide import age, all_conditions
@@ -32,7 +31,7 @@ def later(made: Script) -> Script:
     changes = [
         ("local FORM = '1'", "local FORM = '2'"),
         ("'others', 'rest'}", "'others', 'rest', 'colour'}"),
-        ("'cancel', 'since'", "'mood', 'cancel', 'since'"),
+        ("'since', 'mark'}", "'since', 'mark', 'mood'}"),
     ]
     if made.name == "enqueue":
         fields = ", ".join(f"'{name}', '{value}'" for name, value in ADDED.items())
@@ -221,6 +220,18 @@ async def test_an_earlier_release_keeps_what_it_cannot_read_of_a_packed_record(r
     packed = (await redis.get(early.keys("msg:k1")) or b"").decode()
     assert (packed[0], packed.split("\t")[24]) == ("2", ADDED["colour"])
     assert (await looked(late))["colour"] == ADDED["colour"]
+
+
+async def test_what_the_later_release_writes_anew_wins_over_what_was_kept(redis: Redis) -> None:
+    early, late = Cell(redis), Cell(redis, line=Later(redis))
+    await late.queue("k1")
+    [claimed] = await late.claim_all()
+    await late.settle(claimed, "accepted", "wamid.1")
+    assert await early.receipt("k1", "failed", code=131000) == "queued"
+    await late.redis.hset(late.keys("msg:k1"), "colour", "blue")
+    assert (await looked(late))["colour"] == "blue"
+    assert await early.producing.cancel("k1") == ("cancelled", "queued")
+    assert (await looked(late))["colour"] == "blue"
 
 
 async def test_a_field_that_only_a_later_release_knows_is_kept_by_its_name_once_settled(redis: Redis) -> None:

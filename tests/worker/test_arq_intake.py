@@ -129,7 +129,7 @@ async def test_ids_and_jobs_that_arq_trips_over_are_put_aside(cell: Cell, produc
     await cell.redis.lpush(f"{job_key_prefix}{cell.settings.cell}-list", "x")
     await cell.work()
     await producer.enqueue_job("send", cell.message("fine"))
-    await cell.becomes("fine", "accepted", within_s=10)
+    await cell.becomes("fine", "accepted")
     rows = await refused(cell, 2)
     assert {str(row["job"]) for row in rows} == {repr(b"\xff\xfe"), repr(f"{cell.settings.cell}-list".encode())}
 
