@@ -4,11 +4,12 @@ import math
 from typing import Any
 
 import pytest
-from dispatcher.exporter.families import FAMILIES
 from redis.asyncio import Redis
 
+from dispatcher.exporter.collector import COUNTERS, FAMILIES
 from dispatcher.meta.updates import Unreadable
-from dispatcher.store import queue, receipts, stops, work
+from dispatcher.settings import Number
+from dispatcher.store import numbers, queue, receipts, stops, work
 from tests.exporter.conftest import Scrape, scraped
 from tests.observe import docs
 from tests.servers import OwnServer, old_server_path
@@ -33,15 +34,15 @@ KINDS = ("all", "number", "lane", "waba", "credential", "template", "campaign")
 EMPTY = published("3", "spare", 20.0, "")
 
 
-async def register(cell: Cell, *numbers: Published, is_served: bool = True) -> None:
-    given = numbers or (published(NUMBER, "otp-us", RATE, WABA), published(OTHER, "campaigns", 1000.0, ""))
+async def register(cell: Cell, *given: Number, is_served: bool = True) -> None:
+    given = given or (published(NUMBER, "otp-us", RATE, WABA), published(OTHER, "campaigns", 1000.0, ""))
     await cell.run(numbers.publish, given)
     if is_served:
         await cell.run(work.announce, OWNER, {number.id: TOKEN for number in given})
 
 
 async def age(cell: Cell, number: str, priority: int, key: str, seconds: float) -> None:
-    lane = cell.cell.lane(number, priority)
+    lane = cell.cell.lanes(number)[priority]
     await cell.redis.zadd(lane, {key: await cell.now() - round(seconds * SECOND_US)})
 
 
@@ -67,7 +68,8 @@ async def test_every_metric_is_served_of_a_cell_with_something_of_everything(cel
     await cell.redis.xadd(cell.key("events"), {"v": "1"})
     await cell.redis.xgroup_create(cell.key("events"), "crm", "0")
     found = await scraped(cell.url)
-    assert found.names == {each.name for each in FAMILIES} | {"dispatcher_build_info"}
+    counters = {f"{each.name}_total" for each in COUNTERS}
+    assert found.names == {each.name for each in FAMILIES} | counters | {"dispatcher_build_info"}
     assert (found.value("events_lag_seconds", stream="events", group="crm") or -1) >= 0
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from dispatcher.store import work
+from dispatcher.store import queue, stops, work
 from dispatcher.store.work import TENDED_A_CALL
 from tests.servers import OwnServer, old_server_path
 from tests.store.cell import NUMBER, OTHER, SECOND_US, Cell, template
@@ -81,12 +81,12 @@ async def test_a_record_stays_a_small_hash_through_all_it_may_go_through(grown: 
     await grown.own()
     assert (await grown.claim()).parked == 1
     assert await encoding() in COMPACT
-    await grown.stops.lift(f"template:102290129340398:{'t' * 64}", [NUMBER])
+    await grown.run(stops.lift, f"template:102290129340398:{'t' * 64}", [NUMBER])
     [claimed] = await grown.claim_all()
     await grown.settle(claimed, "retry", 0, error="131049 " + "x" * 40)
     assert await encoding() in COMPACT
     await grown.claim_all()
-    await grown.producing.cancel("k1")
+    await grown.run(queue.cancel, "k1")
     await grown.end_lease("k1")
     await grown.run(work.tend, "process-1")
     assert await encoding() in COMPACT

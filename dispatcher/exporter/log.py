@@ -1,4 +1,4 @@
-"""Writes down in the log what happens in an exporter, once for all scrapes that see the same."""
+"""The log of an exporter: what many scrapes in a row meet is written once."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ import structlog
 from dispatcher.observe import logs
 
 
-class Journal:
-    """One a process."""
+class ExporterLog:
+    """One a process; its methods are called by one thread at a time."""
 
     def __init__(self, process: str) -> None:
         self._log: Any = structlog.get_logger().bind(process=process)
