@@ -24,7 +24,7 @@ async def cell(request: pytest.FixtureRequest, own_server: OwnServer) -> AsyncIt
     cell = Cell(redis)
     cell.url = server.url
     await cell.run(numbers.publish, [published(NUMBER, "otp-us", 80, WABA)])
-    await cell.queue("sent", "retried", "rejected", "unsure", "lapsing", "flying", "snoozed", "released")
+    await cell.queue("sent", "retried", "rejected", "unsure", "lapsing", "in-flight", "snoozed", "released")
     cell.handed_out = await cell.claim_all()
     await cell.queue("parked", campaign="spring")
     await cell.stop("campaign:spring")
@@ -69,7 +69,7 @@ async def test_everything_that_is_in_gets_out_of_a_full_server(cell: Cell, beyon
     assert sorted((await cell.run(work.take, OWNER))[1]) == [NUMBER, OTHER]
     tended = await cell.run(work.tend, OWNER)
     await cell.run(work.decide)
-    assert (tended.uncertain, tended.forgotten) == (1, False)
+    assert (tended.uncertain, tended.unknown) == (1, False)
 
     # what was claimed is settled
     async def settled(name: str, outcome: str, value: Any = "", **fields: Any) -> str:
@@ -82,7 +82,7 @@ async def test_everything_that_is_in_gets_out_of_a_full_server(cell: Cell, beyon
     assert await settled("rejected", "reject", error="131026 no") == "dead"
     assert await settled("unsure", "uncertain", gate="doubt") == "uncertain"
     assert await settled("released", "release") == "queued"
-    assert await settled("flying", "flying", HOUR_US) == ""
+    assert await settled("in-flight", "in_flight", HOUR_US) == ""
 
     # what waits is claimed
     assert keys_of((await cell.claim()).messages) == ["released", "k1", "k2", "cancelled", "expiring"]
