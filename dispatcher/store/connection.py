@@ -16,6 +16,7 @@ from redis.exceptions import RedisError, ResponseError
 from dispatcher.store.schema import SCHEMA_KNOWN, Cell
 
 CONNECTIONS = 8
+_DIGITS_MAX = 9
 
 
 class UnknownSchemaError(RedisError):
@@ -99,7 +100,8 @@ def _unless_wrong_type(exc: ResponseError) -> bytes:
 
 
 def _check_schema(found: Any, cell: Cell) -> None:
-    schema = int(found) if found and found.isdigit() else 0
+    # what is no number is none of ours; the next worker writes it anew
+    schema = int(found) if found and found.isdigit() and len(found) <= _DIGITS_MAX else 0
     if schema > SCHEMA_KNOWN:
         raise UnknownSchemaError(
             f"cell {cell.name} is in schema {schema}, and this release knows none after {SCHEMA_KNOWN}: "

@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 import pydantic_core
 from arq import Retry, Worker
@@ -22,6 +22,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from dispatcher import errors
 from dispatcher.message.message import Ticket
+from dispatcher.worker.log import WorkerLog
 
 JOB_BYTES_MAX = 256_000
 REFUSED_MAX = 1000
@@ -36,19 +37,6 @@ _RESTART_S = (0.1, 0.5, 1.0, 2.0)
 _RAN_WELL_S = 10.0
 
 Send = Callable[[object, str], Awaitable[Ticket]]
-
-
-class Witness(Protocol):
-    """Who hears what came in."""
-
-    def took_in(self) -> None:
-        """A job was queued as a message."""
-
-    def refused(self, job: str, reason: str, detail: str) -> None:
-        """A job was refused and listed."""
-
-    def intake_restarted(self, exc: BaseException | None, after_s: float) -> None:
-        """The arq worker ended and is started again in so many seconds."""
 
 
 class Intake:
@@ -73,7 +61,7 @@ class Intake:
         """Take nothing more in; `run` returns when what was begun has ended."""
         self._stopping.set()
 
-    async def run(self, send: Send, witness: Witness) -> None:
+    async def run(self, send: Send, log: WorkerLog) -> None:
         """Queue messages by `send`, each with a default key, until stopped.
 
         arq's worker ends whenever Redis does, and is then started again; whatever ends it, this goes on.
@@ -81,37 +69,37 @@ class Intake:
         tries = 0
         while True:
             started_at = self._clock()
-            failure = await self._run_worker(send, witness)
+            failure = await self._run_worker(send, log)
             if self._stopping.is_set():
                 return
             if self._clock() - started_at >= _RAN_WELL_S:
                 tries = 0
             pause_s = _RESTART_S[min(tries, len(_RESTART_S) - 1)]
             tries += 1
-            witness.intake_restarted(failure, pause_s)
+            log.intake_restarted(failure, pause_s)
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await self._stopping.wait()
                     return
 
-    async def _run_worker(self, send: Send, witness: Witness) -> BaseException | None:
+    async def _run_worker(self, send: Send, log: WorkerLog) -> BaseException | None:
         """Run one arq worker until it ends, or until stopped; what ended it, None if that was no error."""
         stopped = asyncio.create_task(self._stopping.wait())
         try:
-            worker = self._worker(send, witness)
+            worker = self._worker(send, log)
             running = asyncio.create_task(worker.async_run())
             await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
             await _end(worker, running)
             if not self._stopping.is_set():
-                await self._sweep(witness)
+                await self._sweep(log)
         except Exception as exc:  # noqa: BLE001 - without the supervisor nothing more would be taken in
             return exc
         finally:
             stopped.cancel()
         return None if running.cancelled() else running.exception()
 
-    def _worker(self, send: Send, witness: Witness) -> Worker:
-        jobs = _Jobs(self._pool(), self._refused, send, witness)
+    def _worker(self, send: Send, log: WorkerLog) -> Worker:
+        jobs = _Jobs(self._pool(), self._refused, send, log)
         return Worker(
             functions=[func(jobs.send, name="send"), func(jobs.refuse, name="refuse")],  # type: ignore[arg-type]
             queue_name=self._queue,
@@ -142,7 +130,7 @@ class Intake:
             connection_pool=pool, job_serializer=_write_job, job_deserializer=None, default_queue_name=self._queue
         )
 
-    async def _sweep(self, witness: Witness) -> None:
+    async def _sweep(self, log: WorkerLog) -> None:
         """Put aside what arq itself trips over: ids that are no text, jobs that are no strings."""
         redis = self._pool()
         try:
@@ -152,7 +140,7 @@ class Intake:
                     continue
                 await _list_refused(redis, self._refused, repr(job)[:200], "unreadable", b"")
                 await redis.zrem(self._queue, job)
-                witness.refused(repr(job)[:200], "unreadable", "arq cannot take this job")
+                log.job_refused(repr(job)[:200], "unreadable", "arq cannot take this job")
         except ResponseError:
             # the queue itself is no queue; the restarts are the alarm
             pass
@@ -165,11 +153,11 @@ class Intake:
 class _Jobs:
     """The functions that arq calls; they never fail, as a failed job would vanish."""
 
-    def __init__(self, redis: ArqRedis, refused: str, send: Send, witness: Witness) -> None:
+    def __init__(self, redis: ArqRedis, refused: str, send: Send, log: WorkerLog) -> None:
         self.redis = redis
         self._refused = refused
         self._send = send
-        self._witness = witness
+        self._log = log
 
     async def send(self, ctx: dict[str, Any], /, *args: Any, **fields: Any) -> None:
         """Queue the message that is the one argument, or whose fields the arguments are."""
@@ -189,7 +177,7 @@ class _Jobs:
                 raise Retry(defer=5) from exc
             await self._put_aside(job, "refused", f"internal error: {type(exc).__name__}", given)
         else:
-            self._witness.took_in()
+            self._log.job_queued()
 
     async def refuse(self, ctx: dict[str, Any], reason: str, detail: str, raw: str) -> None:
         """Put a job aside that `read_job` could not read."""
@@ -203,7 +191,7 @@ class _Jobs:
             await _list_refused(self.redis, self._refused, job, f"{reason}: {detail}", raw)
         except (RedisError, OSError):
             raise Retry(defer=1) from None
-        self._witness.refused(job, reason, detail)
+        self._log.job_refused(job, reason, detail)
 
 
 async def _list_refused(redis: ArqRedis, name: str, job: str, reason: str, raw: bytes) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
@@ -20,9 +21,9 @@ from dispatcher.store import work
 from dispatcher.store.pipeline import is_cancelled
 from dispatcher.store.work import Batch, Claimed
 from dispatcher.worker.in_flight import INTERNAL_ERROR, InFlight, postponed, released, settlement, uncertain
-from dispatcher.worker.journal import Journal
+from dispatcher.worker.log import WorkerLog
 from dispatcher.worker.numbers import Numbers
-from dispatcher.worker.reconnect import Connection
+from dispatcher.worker.reconnect import CellConnection
 
 CLAIM_EVERY_S = 0.008
 """Fewer, larger claims: at 1,000 a second one brings 8 messages. A bucket holds 15 ms of rate, so nothing is lost."""
@@ -51,7 +52,7 @@ class Pacer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Claim:
+class _ClaimContext:
     """What the messages of one claim have in common; `asked_at` is when it was first sent, by our clock."""
 
     number: Number
@@ -66,11 +67,11 @@ class Delivery:
     def __init__(
         self,
         owner: str,
-        connection: Connection,
+        connection: CellConnection,
         graph: Graph,
         numbers: Numbers,
         settings: Settings,
-        journal: Journal,
+        log: WorkerLog,
     ) -> None:
         self._owner = owner
         self._connection = connection
@@ -79,7 +80,7 @@ class Delivery:
         self._clock = connection.clock
         self._graph = graph
         self._numbers = numbers
-        self._journal = journal
+        self._log = log
         self._most = settings.in_flight_per_number
         self._claim_to_post_s = settings.claim_to_post_s
         self._post_limits_s = [settings.post_limit_s(priority) for priority in Priority]
@@ -109,13 +110,13 @@ class Delivery:
             unknown = [each for each in claimed if not self._is_known(each)]
             for each in unknown:
                 self._in_flight.begin(each)
-            claim = _Claim(number, number.token_fingerprint, batch.streak, asked_at)
+            claim = _ClaimContext(number, number.token_fingerprint, batch.streak, asked_at)
             self._start(self._deliver_all(claim, unknown))  # meanwhile the next claim can be made
-            self._journal.claimed(batch)
+            self._log.claimed(batch)
             if batch.state != "kept":
                 return
             await self._rest_until(next_at, number)
-        await self._connection.reconnect.patiently(lambda: self._release(number_id))
+        await self._connection.reconnect.until_done(lambda: self._release(number_id))
 
     async def _release(self, number_id: str) -> None:
         await self._connection.run(work.release(self._connection.cell, self._owner, [number_id]))
@@ -152,7 +153,7 @@ class Delivery:
             return True
         return False
 
-    async def _deliver_all(self, claim: _Claim, claimed: list[InFlight]) -> None:
+    async def _deliver_all(self, claim: _ClaimContext, claimed: list[InFlight]) -> None:
         """Begin to post a batch, in turns."""
         begun = 0
         try:
@@ -169,9 +170,9 @@ class Delivery:
                 raise
             for each in claimed[begun:]:
                 self._put(postponed(each))
-                self._journal.failed(each, exc)
+                self._log.post_broke(each, exc)
 
-    async def _deliver(self, claim: _Claim, each: InFlight) -> None:
+    async def _deliver(self, claim: _ClaimContext, each: InFlight) -> None:
         """Post one message or give it back; it ends in one settlement, whatever raises."""
         try:
             started_at = await self._turn(claim, each)
@@ -179,36 +180,36 @@ class Delivery:
                 self._put(released(each))
                 return
             post = self._prepared(claim.number, each)
-            self._journal.departed(each, started_at - claim.asked_at)
+            self._log.post_began(each, started_at - claim.asked_at)
         except BaseException as exc:
             if is_cancelled(exc):
                 raise
             self._put(postponed(each))
-            self._journal.failed(each, exc)
+            self._log.post_broke(each, exc)
             return
         await self._attempt(claim, each, post, started_at)
 
     async def _attempt(
-        self, claim: _Claim, each: InFlight, post: Callable[[], Awaitable[Reply]], started_at: float
+        self, claim: _ClaimContext, each: InFlight, post: Callable[[], Awaitable[Reply]], started_at: float
     ) -> None:
-        """Post, judge and settle; the journal hears of it last."""
-        reply, failure, verdict, found = None, None, _BUG, uncertain(each)
+        """Post, judge and settle; the log hears of it last."""
+        reply, failure, verdict, found = None, None, _BUG, None
         try:
             reply = await post()
             verdict = _judged(reply, claim.streak, each.message)
             found = settlement(each, verdict, claim.credential)
             if isinstance(verdict.gate, Close) and verdict.gate.why is Why.CREDENTIAL:
-                self._numbers.distrust()
+                self._numbers.reread()
         except BaseException as exc:
             if is_cancelled(exc):
                 raise
             failure = exc
-        self._put(found)
+        self._put(found or uncertain(each))  # made here: its claim may have become a later one meanwhile
         if failure is not None:
-            self._journal.failed(each, failure)
+            self._log.post_broke(each, failure)
         if reply is not None:
-            self._journal.answered(reply)
-        self._journal.attempted(each, verdict, self._clock() - started_at)
+            self._log.endpoint_answered(reply)
+        self._log.post_ended(each, verdict, self._clock() - started_at)
 
     def _prepared(self, number: Number, each: InFlight) -> Callable[[], Awaitable[Reply]]:
         """Return the POST, to be begun by a call."""
@@ -217,7 +218,7 @@ class Delivery:
         token, deadline_s = number.token.get_secret_value(), self._post_limits_s[message.priority]
         return partial(self._graph.post, number.id, token, body, deadline_s=deadline_s)
 
-    async def _turn(self, claim: _Claim, each: InFlight) -> float | None:
+    async def _turn(self, claim: _ClaimContext, each: InFlight) -> float | None:
         """Wait for another turn where the last is stale; when the POST may begin, None if it is too late for that."""
         now = self._clock()
         if self._may_post(claim, now) and now - each.turn_at > TURN_HOLDS_S:
@@ -225,7 +226,7 @@ class Delivery:
             now = self._clock()
         return now if self._may_post(claim, now) else None
 
-    def _may_post(self, claim: _Claim, now: float) -> bool:
+    def _may_post(self, claim: _ClaimContext, now: float) -> bool:
         return not self._stopping and now - claim.asked_at < self._claim_to_post_s
 
     def _pace(self, number_id: str, bucket: Bucket) -> None:
@@ -233,6 +234,11 @@ class Delivery:
         pacer = self._pacers.get(number_id)
         if pacer is None or pacer.bucket != bucket:
             self._pacers[number_id] = Pacer(bucket)
+
+    def in_flight_most(self) -> int:
+        """Count how many POSTs may be in flight, of all numbers together, by the rates in our file."""
+        rates = Counter(number.rate_per_s for number in self._numbers.all())
+        return sum(count * room(rate_per_s, most=self._most).urgent for rate_per_s, count in rates.items())
 
     def _room(self, number: Number) -> Room:
         """Say how many more POSTs of each lane may be in flight; before the first claim by the rate in our file."""

@@ -11,7 +11,7 @@ from typing import Self
 from dispatcher import errors
 from dispatcher.observe.process import aside
 from dispatcher.settings import Number, NumbersFile
-from dispatcher.worker.journal import Journal
+from dispatcher.worker.log import WorkerLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,8 @@ class Changes:
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """What the files said at one time; `written_us` is when the numbers file was written, by the wall clock."""
+class _FileState:
+    """What the files held at one time; `written_us` is when the numbers file was written, by the wall clock."""
 
     numbers: Mapping[str, Number]
     credentials: Mapping[str, str]
@@ -40,7 +40,7 @@ class _Said:
         return cls(file.numbers, {each.id: each.token_fingerprint for each in file.numbers.values()}, written_us)
 
     def since(self, before: Self) -> Changes:
-        """Compare with what they said before."""
+        """Compare with what they held before."""
         known, credentials = before.numbers, before.credentials
         tokens = tuple(id_ for id_, token in self.credentials.items() if credentials.get(id_) != token)
         numbers, rates = [], []
@@ -62,64 +62,66 @@ class _Said:
 class Numbers:
     """Looks at the files when asked to; a bad file keeps the old numbers and says so."""
 
-    def __init__(self, file: NumbersFile, journal: Journal) -> None:
-        """Begin with what the file said when it was loaded, as if everybody had been told."""
+    def __init__(self, file: NumbersFile, log: WorkerLog) -> None:
+        """Begin with what the file held when it was loaded, as if all of it had been announced."""
         self._file = file
-        self._journal = journal
-        self._distrusted = False
+        self._log = log
+        self._is_stale = False
         self._reading = asyncio.Lock()
-        self._said = self._told = _Said.by(file, _written_us(file))
+        self._current = self._announced = _FileState.by(file, _written_us(file))
         self._changes = Changes()
 
     @property
     def written_us(self) -> int:
         """When the numbers file was written, as far as it was read: µs of the wall clock."""
-        return self._said.written_us
+        return self._current.written_us
 
     def get(self, number: str) -> Number | None:
         """Return the number, None if it is not ours (any more)."""
-        return self._said.numbers.get(number)
+        return self._current.numbers.get(number)
 
     def all(self) -> list[Number]:
         """List the numbers."""
-        return list(self._said.numbers.values())
+        return list(self._current.numbers.values())
 
     def credentials(self) -> Mapping[str, str]:
         """Return the fingerprint of each number's token."""
-        return self._said.credentials
+        return self._current.credentials
 
-    def distrust(self) -> None:
+    def reread(self) -> None:
         """Read the files again at the next look, though they seem unchanged: after a 401, or SIGHUP."""
-        self._distrusted = True
+        self._is_stale = True
 
     async def refresh(self) -> Changes:
-        """Read the files again if they have changed; returns what has not been `told`."""
+        """Read the files again if they have changed; returns what was not announced yet."""
         async with self._reading:
-            distrusted, self._distrusted = self._distrusted, False
+            must_read, self._is_stale = self._is_stale, False
             try:
-                found = await asyncio.to_thread(self._read, self._said, self._told, must=distrusted)
+                found = await asyncio.to_thread(self._read, self._current, self._announced, must=must_read)
             except errors.SettingsError as exc:
-                self._journal.misread(exc)
+                self._log.numbers_refused(exc)
                 return self._changes
             if found is not None:
-                self._said, self._changes, is_other = found
+                self._current, self._changes, is_other = found
                 if is_other:
-                    self._journal.reloaded(len(self._said.numbers))
+                    self._log.numbers_reloaded(len(self._current.numbers))
             return self._changes
 
-    def told(self) -> None:
+    def mark_announced(self) -> None:
         """Take note that all who need to know of the changes do."""
-        self._told, self._changes = self._said, Changes()
+        self._announced, self._changes = self._current, Changes()
 
-    def _read(self, before: _Said, told: _Said, *, must: bool) -> tuple[_Said, Changes, bool] | None:
-        """What the files say, how that differs from what was told, and whether from before; None if nothing changed."""
+    def _read(
+        self, before: _FileState, announced: _FileState, *, must: bool
+    ) -> tuple[_FileState, Changes, bool] | None:
+        """Return what the files say, how it differs from what was announced, and if from before; None if unchanged."""
         with aside():
             if not must and not self._file.changed():
                 return None
             written_us = _written_us(self._file)
             self._file.reload()
-            said = _Said.by(self._file, written_us)
-            return said, said.since(told), said.since(before).any
+            now = _FileState.by(self._file, written_us)
+            return now, now.since(announced), now.since(before).any
 
 
 def _written_us(file: NumbersFile) -> int:

@@ -17,31 +17,31 @@ from dispatcher.store.schema import US, Cell
 from dispatcher.store.scripts import Command, Steps, plain
 from dispatcher.store.work import Settlement
 from dispatcher.worker.in_flight import InFlightMap, Settler
-from dispatcher.worker.journal import Journal
+from dispatcher.worker.log import WorkerLog
 
 T = TypeVar("T")
 
 _RETRY_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
-MANNERS_S = 0.25
+OTHERS_FIRST_S = 0.25
 """All processes come back at about the same time; this long each leaves the others to say what they have in flight."""
 
 
-class Connection:
+class CellConnection:
     """One a process: its cell over one connection, what it has in flight, and how both survive an outage.
 
     `clock` gives seconds that go on while the machine sleeps.
     """
 
-    def __init__(self, settings: Settings, journal: Journal, clock: Callable[[], float]) -> None:
+    def __init__(self, settings: Settings, log: WorkerLog, clock: Callable[[], float]) -> None:
         self.cell = Cell.of(settings)
         self.clock = clock
         self.in_flight = InFlightMap(clock)
         self._doorkeeper = Doorkeeper()
         url, timeout_s = settings.redis_url.get_secret_value(), settings.redis_timeout_s
         self._redis = connect(url, self.cell, timeout_s=timeout_s, doorkeeper=self._doorkeeper)
-        self.pipeline = Pipeline(self._redis, journal.round_trip)
-        self.reconnect = Reconnect(self._come_back, journal)
-        self.settler = Settler(self._settle, self.in_flight, journal.settled, self.reconnect.begin)
+        self.pipeline = Pipeline(self._redis, log.round_trip)
+        self.reconnect = Reconnect(self._come_back, log)
+        self.settler = Settler(self._settle, self.in_flight, log.settled, self.reconnect.begin)
 
     async def run(self, command: Command[T]) -> T:
         """Carry out a command; raises `errors.QueueUnavailable`."""
@@ -71,9 +71,9 @@ class Connection:
 class Reconnect:
     """Waits out outages; `come_back` reconnects and tells Redis what this process knows."""
 
-    def __init__(self, come_back: Callable[[], Awaitable[None]], journal: Journal) -> None:
+    def __init__(self, come_back: Callable[[], Awaitable[None]], log: WorkerLog) -> None:
         self._come_back = come_back
-        self._journal = journal
+        self._log = log
         self._ready = asyncio.Event()
         self._ready.set()
         self._task: asyncio.Task[None] | None = None
@@ -88,13 +88,13 @@ class Reconnect:
         if self._task is None:
             self._ready.clear()
             self._task = asyncio.create_task(self._reconnect())
-            self._journal.lost()
+            self._log.redis_lost()
 
     async def over(self) -> None:
         """Wait until this process is back."""
         await self._ready.wait()
 
-    async def patiently(self, step: Callable[[], Awaitable[object]]) -> None:
+    async def until_done(self, step: Callable[[], Awaitable[object]]) -> None:
         """Do a step that may be done twice, however long Redis is away."""
         while True:
             await self.over()
@@ -117,14 +117,14 @@ class Reconnect:
             while True:
                 try:
                     await self._come_back()
-                    await asyncio.sleep(MANNERS_S)
+                    await asyncio.sleep(OTHERS_FIRST_S)
                     break
                 except errors.QueueUnavailable:
                     pass
                 except Exception as exc:  # noqa: BLE001 - giving up would leave the process waiting for ever
-                    self._journal.stumbled("reconnect", exc)
+                    self._log.task_failed("reconnect", exc)
                 await asyncio.sleep(next(delays))
             self._ready.set()
-            self._journal.regained()
+            self._log.redis_regained()
         finally:
             self._task = None

@@ -21,9 +21,9 @@ from dispatcher.store import campaigns, health, queue, streams
 from dispatcher.store.scripts import Steps
 from dispatcher.worker.arq_intake import Intake
 from dispatcher.worker.delivery import Delivery
-from dispatcher.worker.journal import Journal, harmless
+from dispatcher.worker.log import WorkerLog, harmless
 from dispatcher.worker.numbers import Numbers
-from dispatcher.worker.reconnect import Connection
+from dispatcher.worker.reconnect import CellConnection
 from dispatcher.worker.serve import Worker
 
 CHORES_EVERY_S = 60.0
@@ -34,13 +34,13 @@ class App:
     """A worker process, put together."""
 
     settings: Settings
-    connection: Connection
+    connection: CellConnection
     graph: Graph
     numbers: Numbers
     worker: Worker
     intake: Intake
     dispatcher: Dispatcher
-    journal: Journal
+    log: WorkerLog
     chores_every_s: float = CHORES_EVERY_S
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -61,7 +61,7 @@ class App:
         await self.graph.warm_up()
         async with asyncio.TaskGroup() as group:
             group.create_task(self.worker.run())
-            group.create_task(self.intake.run(self._send, self.journal))
+            group.create_task(self.intake.run(self._send, self.log))
             group.create_task(self._do_chores())
 
     async def _do_chores(self) -> None:
@@ -83,7 +83,7 @@ class App:
                 except errors.QueueUnavailable:
                     pass  # its next turn comes
                 except Exception as exc:  # noqa: BLE001 - one chore's trouble is not another's
-                    self.journal.stumbled(name, exc)
+                    self.log.task_failed(name, exc)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self.chores_every_s):
                     await self.stopping.wait()
@@ -91,7 +91,7 @@ class App:
     async def _checked(self) -> bool:
         """Wait for Redis and look whether it is fit; False if told to stop before it answered."""
         stopped = asyncio.create_task(self.stopping.wait())
-        checking = asyncio.create_task(self.connection.reconnect.patiently(self._check))
+        checking = asyncio.create_task(self.connection.reconnect.until_done(self._check))
         await asyncio.wait([stopped, checking], return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
         if not checking.done():
@@ -102,7 +102,7 @@ class App:
 
     async def _check(self) -> None:
         for warning in await self.connection.follow(health.check()):
-            self.journal.warned(warning)
+            self.log.redis_warned(warning)
 
     async def _send(self, given: object, default_key: str) -> Ticket:
         return await self.dispatcher.send(Message.parse(given, default_key))
@@ -112,17 +112,17 @@ class App:
 async def assembled(settings: Settings, file: NumbersFile, metrics: Metrics) -> AsyncIterator[App]:
     """Put a worker process together; on leaving, its connections are closed."""
     name, url = process_name(), settings.redis_url.get_secret_value()
-    journal = harmless(Journal(metrics, name), metrics.observer_errors)
-    connection = Connection(settings, journal, clock)
+    log = harmless(WorkerLog(metrics, name), metrics.observer_errors)
+    connection = CellConnection(settings, log, clock)
     graph = Graph(url=settings.graph_url, version=settings.graph_version)
-    numbers = Numbers(file, journal)
-    delivery = Delivery(name, connection, graph, numbers, settings, journal)
-    worker = Worker(name, connection, delivery, numbers, settings, journal)
+    numbers = Numbers(file, log)
+    delivery = Delivery(name, connection, graph, numbers, settings, log)
+    worker = Worker(name, connection, delivery, numbers, settings, log)
     cell = connection.cell
     intake = Intake(url, settings.redis_timeout_s, cell.intake, cell.key("refused"), name)
     async with Dispatcher.connect(url, cell=settings.cell, timeout_s=settings.redis_timeout_s) as dispatcher:
         try:
-            yield App(settings, connection, graph, numbers, worker, intake, dispatcher, journal)
+            yield App(settings, connection, graph, numbers, worker, intake, dispatcher, log)
         finally:
             await connection.aclose()
             await graph.aclose()
@@ -141,9 +141,9 @@ async def run(settings: Settings, numbers: NumbersFile) -> None:
     try:
         async with assembled(settings, numbers, metrics) as app:
             _handle_signals(app)
-            app.journal.said(logs.PROCESS_STARTED, numbers=len(app.numbers.all()), redis=settings.redis_address)
+            app.log.process_event(logs.PROCESS_STARTED, numbers=len(app.numbers.all()), redis=settings.redis_address)
             await app.run()
-            app.journal.said(logs.PROCESS_STOPPED)
+            app.log.process_event(logs.PROCESS_STOPPED)
     finally:
         if server is not None:
             await asyncio.to_thread(server.close)
@@ -151,8 +151,8 @@ async def run(settings: Settings, numbers: NumbersFile) -> None:
 
 def _handle_signals(app: App) -> None:
     def stop(name: str) -> None:
-        app.journal.said(logs.PROCESS_STOPPING, signal=name)
+        app.log.process_event(logs.PROCESS_STOPPING, signal=name)
         app.stop()
 
     end_on_signals(stop, app.settings.stop_limit_s)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, app.numbers.distrust)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, app.numbers.reread)

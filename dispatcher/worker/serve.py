@@ -11,17 +11,17 @@ from dispatcher.store import numbers as store
 from dispatcher.store import stops, work
 from dispatcher.store.work import EXAMINED_A_TAKE
 from dispatcher.worker.delivery import Delivery
-from dispatcher.worker.journal import Journal
+from dispatcher.worker.log import WorkerLog
 from dispatcher.worker.numbers import Numbers
-from dispatcher.worker.reconnect import Connection
+from dispatcher.worker.reconnect import CellConnection
 
 TEND_EVERY_S = 1.0
 FILES_EVERY_S = 1.0
-STUMBLED_S = 1.0
+BUG_PAUSE_S = 1.0
 """A bug that shows at each step would else be reported a hundred times a second."""
 
 
-class Lag:
+class LoopLag:
     """How late the event loop runs, as a running mean in seconds; `on_lag` hears each measurement, every `every_s`.
 
     A process that is late gives numbers back rather than serve them badly. A claim must become a POST within a second,
@@ -59,11 +59,11 @@ class Worker:
     def __init__(
         self,
         owner: str,
-        connection: Connection,
+        connection: CellConnection,
         delivery: Delivery,
         numbers: Numbers,
         settings: Settings,
-        journal: Journal,
+        log: WorkerLog,
     ) -> None:
         self._owner = owner
         self._connection = connection
@@ -71,8 +71,8 @@ class Worker:
         self._reconnect = connection.reconnect
         self._delivery = delivery
         self._numbers = numbers
-        self._journal = journal
-        self._lag = Lag(journal.lagged)
+        self._log = log
+        self._lag = LoopLag(log.loop_lagged)
         self._take_every_s = settings.take_interval_s
         self._served: dict[str, asyncio.Task[None]] = {}
         self._publishing = asyncio.Lock()
@@ -85,6 +85,7 @@ class Worker:
 
     async def run(self) -> None:
         """Serve until stopped. Redis may go away and come back; what a bug ends is reported and tried again."""
+        self._log.in_flight_most(self._delivery.in_flight_most())
         async with asyncio.TaskGroup() as group:
             measuring = group.create_task(self._lag.measure())
             taking = group.create_task(self._take_until_stopped())
@@ -104,8 +105,8 @@ class Worker:
                 except errors.QueueUnavailable:
                     self._reconnect.begin()
                 except Exception as exc:  # noqa: BLE001 - without this loop no number would be taken any more
-                    self._journal.stumbled("take", exc)
-                    await self._pause(STUMBLED_S)
+                    self._log.task_failed("take", exc)
+                    await self._pause(BUG_PAUSE_S)
             await asyncio.sleep(self._take_every_s)
             await self._redis_back_or_stopped()
 
@@ -121,7 +122,7 @@ class Worker:
         task = asyncio.create_task(self._serve_after(before, number))
         self._served[number] = task
         task.add_done_callback(lambda _: self._served_until_now(number, task))
-        self._journal.serving(len(self._served))
+        self._log.numbers_served(len(self._served))
 
     async def _serve_after(self, before: asyncio.Task[None] | None, number: str) -> None:
         """Serve a number; once given back it may come again while the last of its batch still waits to be posted."""
@@ -130,12 +131,12 @@ class Worker:
         try:
             await self._delivery.serve(number)
         except Exception as exc:  # noqa: BLE001 - one number's trouble is not another's
-            self._journal.broken(number, exc)
+            self._log.serving_broke(number, exc)
 
     def _served_until_now(self, number: str, task: asyncio.Task[None]) -> None:
         if self._served.get(number) is task:
             del self._served[number]
-            self._journal.serving(len(self._served))
+            self._log.numbers_served(len(self._served))
 
     async def _again_until_stopped(self, task: str, step: Callable[[], Awaitable[None]], every_s: float) -> None:
         """Do a step again and again, each beside all else."""
@@ -145,7 +146,7 @@ class Worker:
             except errors.QueueUnavailable:
                 self._reconnect.begin()
             except Exception as exc:  # noqa: BLE001 - without this loop the others would think this process dead
-                self._journal.stumbled(task, exc)
+                self._log.task_failed(task, exc)
             await self._pause(every_s)
             await self._redis_back_or_stopped()
 
@@ -154,14 +155,14 @@ class Worker:
         self._connection.in_flight.forget()
         more = True
         while more and not self._stopping.is_set():
-            tended, decided, unparked = await asyncio.gather(
-                self._connection.run(work.tend(self._cell, self._owner)),
-                self._connection.run(work.decide(self._cell)),
-                self._connection.run(stops.unpark(self._cell)),
-            )
-            self._journal.tended(tended, decided)
-            if tended.unknown:  # also when this process has just begun
+            tended = await self._connection.run(work.tend(self._cell, self._owner))
+            self._log.tended(tended)
+            if tended.unknown:  # also when this process has just begun; before what else may fail
                 await self._publish()
+            decided, unparked = await asyncio.gather(
+                self._connection.run(work.decide(self._cell)), self._connection.run(stops.unpark(self._cell))
+            )
+            self._log.decided(decided)
             more = bool(tended.more or decided.more or unparked.more)
         if self._lag.is_high:
             await self._give_back()
@@ -171,18 +172,19 @@ class Worker:
         given = list(self._served)[len(self._served) // 2 + 1 :]
         if given:
             await self._connection.run(work.release(self._cell, self._owner, given))
-        self._journal.overloaded(len(given), self._lag.lag_s)
+        self._log.numbers_given_back(len(given), self._lag.lag_s)
 
     async def _look_at_files(self) -> None:
         """Tell of changes until all who need to know of them do."""
         changes = await self._numbers.refresh()
         if not changes.any:
             return
+        self._log.in_flight_most(self._delivery.in_flight_most())
         await self._publish(
             [number for id_ in changes.numbers if (number := self._numbers.get(id_))], changes.new_rates
         )
         await self._connection.follow(work.wake(self._cell, changes.new_tokens))
-        self._numbers.told()
+        self._numbers.mark_announced()
 
     async def _publish(self, given: Sequence[Number] | None = None, new_rates: Sequence[str] = ()) -> None:
         """Say what there is to know of these numbers, or of all, and for which ones this process has a token."""
@@ -197,7 +199,7 @@ class Worker:
         in_flight, settler = self._connection.in_flight, self._connection.settler
         if self._reconnect.is_away and not in_flight and not settler.is_busy:
             return  # nobody to tell, and nothing to say
-        await self._reconnect.patiently(self._release_all)
+        await self._reconnect.until_done(self._release_all)
         if self._served:
             await asyncio.wait(self._served.values())
         await in_flight.empty()
@@ -212,13 +214,11 @@ class Worker:
 
     async def _redis_back_or_stopped(self) -> None:
         if self._reconnect.is_away:
-            ends = [asyncio.create_task(wait) for wait in (self._reconnect.over(), self._stopping_wait())]
+            over, stopped = asyncio.create_task(self._reconnect.over()), asyncio.create_task(self._stopping.wait())
+            ends = (over, stopped)
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for end in ends:
                 end.cancel()
-
-    async def _stopping_wait(self) -> None:
-        await self._stopping.wait()
 
     async def _pause(self, for_s: float) -> None:
         """Wait, until stopped at most."""

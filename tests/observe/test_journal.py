@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from dispatcher.worker.journal import Journal, harmless
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.samples import Sample
 from structlog.testing import capture_logs
@@ -16,7 +17,6 @@ from dispatcher.policy.outcome import Answer, Lost, Reply, Unsent
 from dispatcher.policy.verdict import judge
 from dispatcher.store.work import Batch, Claimed, Decided, Tended
 from dispatcher.worker.in_flight import InFlight, settlement
-from dispatcher.worker.journal import Journal, harmless
 from tests.observe.docs import assert_documented
 
 ERROR = {"error": {"code": 132000, "message": "(#132000) Number of parameters does not match"}}
@@ -62,7 +62,9 @@ def test_every_label_value_is_documented(metrics: Metrics) -> None:
     tended = Tended(more=0, unknown=0, uncertain=1, lapsed=1, expired=1, held=1, lost=1)
     journal.tended(tended, Decided(more=0, absent=3, unproven=2, held=1, exhausted=1, cancelled=1, later=1))
     for name, word in (("accepted", "accepted"), ("reject", "dead"), ("retry_later", "dead"), ("uncertain", "")):
-        journal.settled(settlement(in_flight(), judge(REPLIES[name], streak=0, attempts=0, is_urgent=False, rand=0.5), "f"), word)
+        journal.settled(
+            settlement(in_flight(), judge(REPLIES[name], streak=0, attempts=0, is_urgent=False, rand=0.5), "f"), word
+        )
     for reason in ("unreadable", "oversized", "misnamed", "refused"):
         journal.refused("job", reason, "")
     for status in (101, 200, 302, 400, 429, 500):
@@ -77,7 +79,9 @@ def test_every_label_value_is_documented(metrics: Metrics) -> None:
 
 def test_an_attempt_is_one_event_with_a_masked_recipient_and_no_body(metrics: Metrics) -> None:
     with capture_logs() as events:
-        Journal(metrics, "p").attempted(in_flight(), judge(REPLIES["reject"], streak=0, attempts=0, is_urgent=False, rand=0.5), 0.1234)
+        Journal(metrics, "p").attempted(
+            in_flight(), judge(REPLIES["reject"], streak=0, attempts=0, is_urgent=False, rand=0.5), 0.1234
+        )
     assert events == [
         {
             "event": "attempt.ended",
@@ -120,7 +124,9 @@ def test_a_gate_is_said_to_be_closed_once_for_all_that_was_in_flight(metrics: Me
     journal = Journal(metrics, "p")
     with capture_logs() as events:
         for _ in range(80):
-            journal.attempted(in_flight(), judge(REPLIES["snooze"], streak=0, attempts=0, is_urgent=False, rand=0.5), 0.15)
+            journal.attempted(
+                in_flight(), judge(REPLIES["snooze"], streak=0, attempts=0, is_urgent=False, rand=0.5), 0.15
+            )
     assert [(event["number"], event["why"]) for event in events if event["event"] == "gate.closed"] == [
         ("106", "throttled")
     ]

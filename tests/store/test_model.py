@@ -23,9 +23,9 @@ from redis.asyncio import Redis
 from dispatcher.message.message import Message
 from dispatcher.message.priority import LANE_OF
 from dispatcher.policy.bucket import Room
-from dispatcher.store import queue, stops, work
+from dispatcher.store import queue, schema, stops, work
 from dispatcher.store.embedded import Server
-from dispatcher.store.work import Claimed, Settlement
+from dispatcher.store.work import Claimed, Decided, Settlement
 from tests.store.cell import (
     HOUR_US,
     NUMBER,
@@ -38,6 +38,7 @@ from tests.store.cell import (
     bucket_size,
     keys_of,
     message,
+    settlement,
     template,
     text,
     unpacked,
@@ -52,7 +53,7 @@ SCOPES = (
     "all", f"number:{NUMBER}", f"waba:{WABA}", f"credential:{TOKEN}", f"lane:{NUMBER}:urgent", f"lane:{OTHER}:normal",
     f"template:{WABA}:shipped", "campaign:spring",
 )  # fmt: skip
-OUTCOMES = ("accepted", "retry", "snooze", "release", "release", "release", "reject", "uncertain", "flying")
+OUTCOMES = ("accepted", "retry", "snooze", "release", "release", "release", "reject", "uncertain", "in_flight")
 FORWARD = ("accepted", "sent", "delivered", "read", "played")
 WHYS = (("throttled", ""), ("credential", "another token"), ("credential", TOKEN))
 TRIES = (0, 9, 9)
@@ -177,9 +178,9 @@ class Handed:
 
 
 def as_settled(handed: Handed, outcome: str, value: str | int, gate: str, why: tuple[str, str]) -> Settlement:
-    return Settlement(
-        handed.claimed, handed.number, handed.at, outcome, value, error="131000 a test", gate=gate,
-        gate_for_us=HOUR_US if gate else 0, why=why[0], credential=why[1],
+    return settlement(
+        handed.claimed, outcome, number=handed.number, claimed_us=handed.at, value=value, error="131000 a test",
+        gate=gate, gate_for_us=HOUR_US if gate else 0, why=why[0], credential=why[1],
     )  # fmt: skip
 
 
@@ -192,7 +193,7 @@ class Lanes(RuleBasedStateMachine):
         super().__init__()
         self.runner = asyncio.Runner()
         self.redis: Any = Redis.from_url(self.server.url, protocol=2)
-        self.cell = Cell(self.redis, f"model-{next(CELLS)}")
+        self.cell = Cell(self.redis, schema.Cell(f"model-{next(CELLS)}"))
         self.kept: dict[str, Kept] = {}
         self.gates = {number: Gate() for number in NUMBERS}
         self.owners: dict[str, str | None] = dict.fromkeys(NUMBERS)
@@ -356,7 +357,7 @@ class Lanes(RuleBasedStateMachine):
             elif outcome in {"retry", "snooze"}:
                 delays: tuple[str | int, ...] = (0, HOUR_US) if outcome == "retry" else ("", 0, HOUR_US)
                 value = data.draw(st.sampled_from(delays))
-            elif outcome == "flying":
+            elif outcome == "in_flight":
                 value = HOUR_US
             entries.append(as_settled(handed, outcome, value, gate, data.draw(st.sampled_from(WHYS))))
         self.settle_all(entries)
@@ -403,8 +404,10 @@ class Lanes(RuleBasedStateMachine):
     @rule(process=processes)
     def tend(self, process: str) -> None:
         tended = self.run(self.cell.run(work.tend, process))
+        decided: Decided = self.run(self.cell.run(work.decide))
+        assert not any(decided)
         assert (tended.uncertain, tended.lapsed, tended.expired, tended.held, tended.lost) == self.expect_tended(set())
-        assert not tended.forgotten
+        assert not tended.unknown
         assert not tended.more
 
     @rule(process=processes, number=numbers, how=st.sampled_from(("take", "release", "end")))
@@ -448,7 +451,7 @@ class Lanes(RuleBasedStateMachine):
 
     @rule(scope=scopes)
     def lift(self, scope: str) -> None:
-        assert self.run(self.cell.run(stops.unpark)) is False
+        assert not self.run(self.cell.run(stops.unpark)).more
         self.expect_unparked()
         assert self.run(self.cell.run(stops.lift, scope, NUMBERS)) == (self.stops.pop(scope, None) is not None)
         self.expect_unparked()
@@ -570,16 +573,16 @@ class Lanes(RuleBasedStateMachine):
         return claimed, put_aside
 
     def expect_settled(self, entry: Settlement) -> str:
-        key = entry.message.key
+        key = entry.key
         kept = self.kept[key]
         if entry.outcome == "accepted":
             return self.expect_accepted(entry, kept)
-        if entry.outcome == "flying":
-            if kept.state != "queued" or kept.claim > entry.message.claim or kept.failed >= entry.message.claim:
+        if entry.outcome == "in_flight":
+            if kept.state != "queued" or kept.claim > entry.claim or kept.failed >= entry.claim:
                 return ""
             kept.state, kept.parked, kept.postponed = "sending", "", False
             return "sending"
-        if kept.state not in {"sending", "uncertain"} or kept.claim != entry.message.claim:
+        if kept.state not in {"sending", "uncertain"} or kept.claim != entry.claim:
             return ""
         if entry.outcome == "uncertain" and kept.state == "uncertain":
             return ""
@@ -599,22 +602,22 @@ class Lanes(RuleBasedStateMachine):
         return kept.state
 
     def expect_accepted(self, entry: Settlement, kept: Kept) -> str:
-        if kept.failed >= entry.message.claim:
+        if kept.failed >= entry.claim:
             return ""
         if str(entry.value) in kept.wamids:
             return ""
         kept.wamids.append(str(entry.value))
         if len(kept.wamids) > 1:
-            self.told.append(("duplicate", entry.message.key))
+            self.told.append(("duplicate", entry.key))
             return "duplicate"
-        if kept.state == "sending" and kept.claim == entry.message.claim:
+        if kept.state == "sending" and kept.claim == entry.claim:
             kept.attempts += 1
-        self.end(entry.message.key, "accepted")
+        self.end(entry.key, "accepted")
         return "accepted"
 
     def expect_turned(self, entry: Settlement, word: str, closed_at: int) -> None:
         gate = self.gates[entry.number]
-        if entry.claimed_at_us <= gate.closed_at:
+        if entry.claimed_us <= gate.closed_at:
             return
         gate.probing = False
         doubted = entry.gate == "doubt" and word != ""
@@ -666,12 +669,16 @@ class Lanes(RuleBasedStateMachine):
     def read_places(self, before: int, after: int, entries: Iterable[Settlement]) -> None:
         """What was put back stands at its own place, or as much later as was said."""
         for entry in entries:
-            kept = self.kept[entry.message.key]
+            kept = self.kept[entry.key]
             if kept.state == "queued" and not kept.parked and kept.place == -1:
-                score = self.run(self.cell.score(f"lane:{kept.number}:{kept.lane}", entry.message.key))
+                score = self.run(self.cell.score(f"lane:{kept.number}:{kept.lane}", entry.key))
                 assert score is not None
                 kept.place = score
-                offsets = [int(e.value) for e in entries if e.message is entry.message and e.value in (0, HOUR_US)]
+                offsets = [
+                    int(e.value)
+                    for e in entries
+                    if e.key == entry.key and e.claim == entry.claim and e.value in (0, HOUR_US)
+                ]
                 allowed = [range(before + offset, after + offset + 1) for offset in offsets]
                 assert score == kept.due or any(score in window for window in allowed)
 

@@ -7,25 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from dispatcher.store.chores import Chores
-from dispatcher.store.lags import Lags
-from dispatcher.store.overview import Overlook
-from dispatcher.store.spool import Spool
-from dispatcher.store.survey import Survey
 from redis.asyncio import Redis
 
 from dispatcher import errors
 from dispatcher.meta.webhook import Inbound, Notice, Preference, Unreadable
-from dispatcher.store import numbers, queue, receipts, stops, work
-from dispatcher.store.campaigns import Campaigns
+from dispatcher.store import campaigns, numbers, queue, receipts, schema, stops, streams, webhooks, work
+from dispatcher.store import cell as cells
 from dispatcher.store.connection import connect
 from dispatcher.store.embedded import Server
 from dispatcher.store.numbers import Registered
-from dispatcher.store.webhooks import Forwards, Inbox
 from dispatcher.store.work import Claimed
 from tests.cell import eventually
 from tests.servers import OwnServer, old_server_path
-from tests.store.cell import HOUR_US, NUMBER, OTHER, OWNER, SECOND_US, TOKEN, WABA, Cell, message
+from tests.store.cell import HOUR_US, NUMBER, OTHER, OWNER, SECOND_US, TOKEN, WABA, Cell, message, published
 
 # a busy machine must not make one node take the other for dead
 OPTIONS = {"cluster-enabled": "yes", "cluster-require-full-coverage": "no", "cluster-node-timeout": "120000"}
@@ -55,7 +49,7 @@ class Node:
 
     @asynccontextmanager
     async def cell(self) -> AsyncIterator[Cell]:
-        redis = connect(self.server.url, timeout_s=5)
+        redis = connect(self.server.url, schema.Cell(), timeout_s=5)
         cell = Cell(redis)
         try:
             yield cell
@@ -127,7 +121,7 @@ SETS: Mapping[str, set[str]] = {
 
 async def fill(cell: Cell) -> Books:
     """Put messages into every state, with something due for each script that looks by itself."""
-    await cell.run(numbers.publish, [Registered(NUMBER, "otp-us", 80, WABA)])
+    await cell.run(numbers.publish, [published(NUMBER, "otp-us", 80, WABA)])
     await cell.stop("campaign:spring")
     await cell.queue("parked", campaign="spring", callback_data="order=1")
     await cell.queue(
@@ -143,7 +137,8 @@ async def fill(cell: Cell) -> Books:
     since = now - 60 * SECOND_US
     await cell.redis.hset(cell.key("msg:unsure"), mapping={"since": since, "claimed": since - SECOND_US})
     await cell.redis.zadd(cell.key("uncertain"), {"unsure": now})
-    await cell.redis.hset(cell.key("door"), mapping={"gap": now - HOUR_US, "seen": now + HOUR_US})
+    await cell.redis.hset(cell.key("door"), "gap", now - HOUR_US)
+    await cell.redis.zadd(cell.key("doors"), {"door-1": now})
     await cell.redis.hset(cell.key(f"witness:{NUMBER}"), "", now)
     await cell.end_lease("lapsing")
     await cell.redis.hdel(cell.cell.gate(NUMBER), "owner")
@@ -154,8 +149,7 @@ async def fill(cell: Cell) -> Books:
 
 def steps(cell: Cell, books: Books, turn: int) -> dict[str, Callable[[], Awaitable[Any]]]:
     """Every script; what a step is told is written into the books."""
-    spool = Spool(cell.line, cell.key("webhooks"), OWNER)
-    chores = Chores(cell.line, cell.keys, 3600)
+    stream = cell.key("webhooks")
 
     async def enqueue() -> None:
         key = f"new-{turn}"
@@ -184,12 +178,12 @@ def steps(cell: Cell, books: Books, turn: int) -> dict[str, Callable[[], Awaitab
         batch = await cell.claim()
         assert batch.lost == 0
 
-    async def draw() -> None:
-        await spool.share()
-        entries = [entry.id for entry in await spool.draw(10, 0)]
-        await spool.hold(entries)
-        await spool.finish(entries)
-        await spool.dismiss()
+    async def stored() -> None:
+        await cell.run(webhooks.create_group, stream)
+        entries = [entry.id for entry in await cell.run(webhooks.read, stream, OWNER, 10, 0)]
+        await cell.run(webhooks.hold, stream, OWNER, entries)
+        await cell.run(webhooks.finish, stream, entries)
+        await cell.run(webhooks.drop_consumers, stream)
 
     return {
         "enqueue": enqueue,
@@ -197,8 +191,9 @@ def steps(cell: Cell, books: Books, turn: int) -> dict[str, Callable[[], Awaitab
         "again": again,
         "settle": settle,
         "claim": claim,
-        "spool": draw,
+        "webhooks": stored,
         "tend": lambda: cell.run(work.tend, OWNER),
+        "decide": lambda: cell.run(work.decide),
         "release": lambda: cell.run(work.release, OWNER, [NUMBER]),
         "wake": lambda: cell.run(work.wake, [NUMBER]),
         "cancel": lambda: cell.run(queue.cancel, "unknown"),
@@ -207,7 +202,7 @@ def steps(cell: Cell, books: Books, turn: int) -> dict[str, Callable[[], Awaitab
         "foreign": lambda: cell.receipt("unknown"),
         "stop": lambda: cell.stop("campaign:autumn"),
         "lift": lambda: cell.run(stops.lift, "campaign:spring", [NUMBER]),
-        "publish": lambda: cell.run(numbers.publish, [Registered(OTHER, "news", 80, WABA)]),
+        "publish": lambda: cell.run(numbers.publish, [published(OTHER, "news", 80, WABA)]),
         "registry": lambda: cell.run(numbers.all_),
         "inbound": lambda: cell.run(receipts.inbound, [Inbound(f"wamid.{turn}", *PERSON, 1, "text", "hello", "{}")]),
         "prefer": lambda: cell.run(
@@ -216,23 +211,26 @@ def steps(cell: Cell, books: Books, turn: int) -> dict[str, Callable[[], Awaitab
         ),
         "notice": lambda: cell.run(receipts.notice, [Notice("account_update", WABA, turn, "{}")]),
         "aside": lambda: cell.run(receipts.keep_unreadable, [Unreadable("no JSON", "x", is_receipt=False)]),
-        "store": lambda: Inbox(cell.line, cell.keys, "door-1").store(b"{}", "", ""),
-        "beat": lambda: Inbox(cell.line, cell.keys, "door-1").beat(),
-        "disown": lambda: Forwards(cell.line, cell.keys, ["http://127.0.0.1/"]).disown(60),
-        "outdate": lambda: spool.outdate(3600),
-        "forget": chores.forget_dead,
-        "disband": chores.forget_campaigns,
-        "trim": chores.trim_events,
-        "overview": lambda: Overlook(cell.line, cell.keys).numbers([Registered(NUMBER, "otp-us", 80, WABA)]),
-        "lags": Lags(cell.line, cell.keys).all,
-        "campaigns": lambda: Campaigns(cell.line, cell.keys).running(5),
-        "survey": lambda: survey(cell),
+        "store": lambda: cell.run(webhooks.store, b"{}", "", "", gap=False, forwards=()),
+        "beat": lambda: cell.run(webhooks.beat, "door-1", gap=True, forwards=()),
+        "forwards": lambda: cell.run(webhooks.forget_forwards, ["http://127.0.0.1/"], 60),
+        "drop": lambda: cell.run(webhooks.drop_old, stream, 3600),
+        "dead": lambda: cell.run(queue.forget_dead),
+        "forget": lambda: cell.run(campaigns.forget),
+        "trim": lambda: cell.run(streams.trim, 3600),
+        "overview": lambda: cell.run(cells.overview),
+        "lags": lambda: cell.run(streams.lags),
+        "campaigns": lambda: cell.run(campaigns.running, 5),
+        "standings": lambda: standings(cell),
+        "counts": lambda: cell.run(cells.counts),
+        "sending": lambda: cell.run(cells.sending),
+        "happened": lambda: cell.run(cells.happened),
     }
 
 
-async def survey(cell: Cell) -> None:
-    around = await Overlook(cell.line, cell.keys).around()
-    await Survey(cell.line, cell.keys).numbers([Registered(NUMBER, "otp-us", 80, WABA)], around)
+async def standings(cell: Cell) -> None:
+    around = await cell.run(cells.around)
+    await cell.run(cells.standings, [Registered(NUMBER, "otp-us", WABA)], around)
 
 
 async def agree(cell: Cell, books: Books) -> None:

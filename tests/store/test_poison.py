@@ -63,6 +63,7 @@ async def upkeep(cell: Cell) -> None:
     """Every other step runs over the poison as well."""
     await cell.run(work.announce, OWNER, dict.fromkeys([NUMBER], TOKEN))
     await cell.run(work.tend, OWNER)
+    await cell.run(work.decide)
     await cell.run(stops.unpark)
     await cell.run(stops.all_)
     await cell.run(numbers.all_)
@@ -120,6 +121,7 @@ async def test_broken_counts_stop_neither_claim_nor_settle_nor_tend(cell: Cell, 
     await cell.claim_all()
     await cell.end_lease("k3")
     await cell.run(work.tend, OWNER)
+    await cell.run(work.decide)
     assert await cell.state("k3") in {"uncertain", "dead"}
     assert (await cell.run(queue.look, "k1")) is not None
 

@@ -6,19 +6,21 @@ import pickle
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import cast
 
 import pytest
 from arq import create_pool
 from arq.connections import ArqRedis, RedisSettings
 from arq.constants import job_key_prefix
-from dispatcher.numbersfile import NumbersFile
 from prometheus_client import CollectorRegistry
 
 from dispatcher.message.message import Ticket
 from dispatcher.message.priority import DEAD_KEPT_S
 from dispatcher.observe.metrics import Metrics
+from dispatcher.settings import NumbersFile
 from dispatcher.store.embedded import Server
 from dispatcher.worker.arq_intake import Intake
+from dispatcher.worker.log import WorkerLog
 from dispatcher.worker.run import assembled
 from tests.cell import Cell, eventually
 
@@ -127,7 +129,7 @@ async def test_ids_and_jobs_that_arq_trips_over_are_put_aside(cell: Cell, produc
     await cell.redis.lpush(f"{job_key_prefix}{cell.settings.cell}-list", "x")
     await cell.work()
     await producer.enqueue_job("send", cell.message("fine"))
-    await cell.becomes("fine", "accepted", within_s=10)
+    await cell.becomes("fine", "accepted")
     rows = await refused(cell, 2)
     assert {str(row["job"]) for row in rows} == {repr(b"\xff\xfe"), repr(f"{cell.settings.cell}-list".encode())}
 
@@ -142,7 +144,7 @@ async def test_a_refused_message_says_why_and_what_was_given(cell: Cell, produce
 
 
 class Restarts:
-    """A witness of restarts, and the clock by which they are judged."""
+    """A log of restarts, and the clock by which they are judged."""
 
     def __init__(self, ran_s: list[float]) -> None:
         self.after_s: list[float] = []
@@ -163,10 +165,10 @@ class Restarts:
         if len(self.after_s) == len(self._ran_s):
             self.all.set()
 
-    def took_in(self) -> None:
+    def job_queued(self) -> None:
         raise AssertionError("nothing is queued here")
 
-    def refused(self, job: str, reason: str, detail: str) -> None:
+    def job_refused(self, job: str, reason: str, detail: str) -> None:
         raise AssertionError("nothing is refused here")
 
 
@@ -179,7 +181,7 @@ async def test_an_arq_worker_that_ran_well_is_started_again_soon(server: Server,
     await cell.redis.set(queue, "no queue")  # ends every worker at its first look
     restarts = Restarts([0, 0, 9, 60, 0])
     intake = Intake(server.url, 0.5, queue, "refused", "process-1", restarts.clock)
-    running = asyncio.create_task(intake.run(refuse_all, restarts))
+    running = asyncio.create_task(intake.run(refuse_all, cast(WorkerLog, restarts)))
     async with asyncio.timeout(20):
         await restarts.all.wait()
         intake.stop()

@@ -7,10 +7,17 @@ import threading
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
-from dispatcher.simulator import Number, Simulator
-from dispatcher.store.pipeline import Line
-from dispatcher.worker.run import App
+from dispatcher.observe.metrics import Metrics
+from dispatcher.policy.bucket import room
+from dispatcher.settings import NumbersFile
+from dispatcher.simulator import SimulatedNumber, Simulator
+from dispatcher.store import numbers as store
+from dispatcher.store import schema
+from dispatcher.store.pipeline import Pipeline
+from dispatcher.store.scripts import load, plain
+from dispatcher.worker.run import App, assembled
 from tests.cell import OTP, TOKEN, WABA, Cell, cell, eventually, write_numbers
 from tests.proxy import Proxy
 from tests.servers import OwnServer
@@ -54,7 +61,7 @@ async def has_published(cell: Cell, app: App) -> None:
     """Wait until a worker that was just started has said which numbers there are, and that it serves them."""
 
     async def serves() -> bool:
-        return bool(await cell.redis.hexists(f"{cell.prefix}serves:{app.worker._process}", OTP))
+        return bool(await cell.redis.hexists(f"{cell.prefix}serves:{app.worker._owner}", OTP))
 
     await eventually(serves)
 
@@ -72,7 +79,7 @@ async def test_workers_with_two_releases_of_the_file_go_by_the_newer_one(fresh: 
 
 
 async def test_a_worker_whose_file_says_otherwise_paces_as_the_gate_says(fresh: Cell, tmp_path: Path) -> None:
-    fresh.simulator.add_number(OTP, Number(token=TOKEN, rate=20))
+    fresh.simulator.add_number(OTP, SimulatedNumber(token=TOKEN, rate=20))
     slower = another_file(tmp_path / "slower", 20.0, LONG_AGO + 1)
     first = await fresh.work(slower)
     await has_published(fresh, first)
@@ -151,23 +158,52 @@ async def test_a_token_file_that_cannot_be_read_for_now_holds_up_nothing(cell: C
     await eventually(is_being_read)
     await cell.send_all([f"m{n}" for n in range(20)])
     await cell.all_become([f"m{n}" for n in range(20)], "accepted")  # with the token as it was
-    cell.simulator.add_number(OTP, Number(token="EAAGnew", rate=80))
+    cell.simulator.add_number(OTP, SimulatedNumber(token="EAAGnew", rate=80))
     slow.end("EAAGnew")
     await cell.send("after")
     await cell.becomes("after", "accepted")
     assert cell.token_file.read_text() == "EAAGnew"
 
 
+async def test_a_worker_that_is_stopped_does_not_wait_for_a_file(cell: Cell) -> None:
+    app = await cell.work()
+    await has_published(cell, app)
+    slow = Slow(cell.token_file)
+
+    async def is_being_read() -> bool:
+        return slow.is_being_read()
+
+    try:
+        await eventually(is_being_read)
+        await cell.end(app)
+    finally:
+        slow.end(TOKEN)
+
+
 async def test_what_is_published_leaves_the_loop_to_others_after_each_part(cell: Cell) -> None:
-    line = Line(cell.redis)
-    registry = Registry(line, Keys(cell.settings.cell))
+    pipeline = Pipeline(cell.redis)
     numbers = [published(str(10**12 + n), f"n{n}", 80.0, WABA) for n in range(2000)]
-    publishing = asyncio.create_task(registry.publish(numbers))
+    publishing = asyncio.create_task(pipeline.follow(store.publish(schema.Cell.of(cell.settings), numbers)))
     turns = 0
     while not publishing.done():
-        await line.command("PING")
+        await pipeline.run(plain("PING", parse=bool))
         turns += 1
     assert turns >= 10
+
+
+async def test_the_most_posts_that_may_be_in_flight_follow_the_file(cell: Cell) -> None:
+    metrics = Metrics(CollectorRegistry())
+
+    async def is_at(most: float) -> bool:
+        return metrics.registry.get_sample_value("dispatcher_in_flight_cap") == most
+
+    async with assembled(cell.settings, NumbersFile.load(cell.numbers_file), metrics) as app:
+        running = asyncio.create_task(app.run())
+        await eventually(lambda: is_at(2 * room(80, most=cell.settings.in_flight_per_number).urgent))
+        cell.numbers_file.write_text(cell.numbers_file.read_text().replace("= 80.0", "= 5.0"))
+        await eventually(lambda: is_at(2 * room(5, most=cell.settings.in_flight_per_number).urgent))
+        app.stop()
+        await asyncio.wait_for(running, 10)
 
 
 # nobody misses a change
@@ -187,7 +223,7 @@ async def test_a_change_whose_publishing_was_cut_off_is_told_again(
             return found
 
         old = await eventually(credential)
-        proxy.swallow("publish")
+        proxy.swallow(load(app.connection.cell, "numbers/publish"))
         opened.numbers_file.write_text(opened.numbers_file.read_text().replace("= 80.0", "= 30.0"))
         opened.token_file.write_text("EAAGnew")
 
@@ -197,4 +233,4 @@ async def test_a_change_whose_publishing_was_cut_off_is_told_again(
         await eventually(is_told)
         assert proxy.swallowed == 1
         assert await rate_of(opened) == 30
-        assert (await app.roster.refresh()).any is False
+        assert (await app.numbers.refresh()).any is False

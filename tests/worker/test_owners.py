@@ -2,14 +2,15 @@
 
 import asyncio
 import sys
-import time
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from redis.asyncio import Redis
 
 from dispatcher.simulator import Simulator, SimulatorSettings
 from dispatcher.store.embedded import Server
-from tests.cell import OTP, Cell, cell, eventually
+from tests.cell import OTP, RATE, Cell, cell, posted
 from tests.store.cell import publish, published
 from tests.worker.conftest import SHORT
 
@@ -20,18 +21,18 @@ async def test_two_workers_that_both_believe_they_own_a_number_double_nothing_an
     await cell.send_all(keys, priority="bulk")
     await cell.work()
     await cell.work()
-    ends_at = time.monotonic() + 1.5
-    while time.monotonic() < ends_at:
+    while len(cell.simulator.ledger) < 120:
         # the lease of whoever serves it ends while it serves on
         await cell.redis.zadd(f"{cell.prefix}due", {OTP: 1})
         await asyncio.sleep(0.005)
     await cell.all_become(keys, "accepted")
     report = cell.simulator.ledger.report()
-    assert (report["requests"], report["accepted_once"], report["over_limit"]) == (160, 160, 0)
-    assert report["overlapping"]["count"] == 0  # type: ignore[index]
-    assert report["numbers"][OTP]["smallest_margin_ms"] > 0  # type: ignore[index]
+    assert (report["requests"], report["accepted_once"]) == (160, 160)
+    assert report["overlapping"] == {"count": 0, "keys": []}
+    await cell.were_claimed_at(keys, RATE)
 
 
+@pytest.mark.long
 async def test_ten_thousand_numbers_with_one_message_each_are_all_served(server: Server, tmp_path: Path) -> None:
     names = [str(10**12 + i) for i in range(10_000)]
     async with (
@@ -45,15 +46,8 @@ async def test_ten_thousand_numbers_with_one_message_each_are_all_served(server:
         messages = (opened.message(f"k{name}", number=name) for name in names)
         async for ticket in opened.client.send_many(messages):
             assert ticket.error is None
-        started_at = time.monotonic()
         await opened.work()
-
-        async def all_posted() -> bool:
-            return simulator.ledger.accepted == len(names)
-
-        await eventually(all_posted, 60)
-        # half of it is the simulator's, which shares this process
-        assert time.monotonic() - started_at < 30
+        await posted(opened, len(names))
         assert simulator.ledger.report()["accepted_once"] == len(names)
 
 
@@ -76,8 +70,9 @@ async def test_a_producer_whose_clock_is_an_hour_off_is_served_at_once(cell: Cel
     url = cell.settings.redis_url.get_secret_value()
 
     for off in (3600, -3600):
+        before = datetime.now(UTC)
         process = await asyncio.create_subprocess_exec(sys.executable, producer, url, cell.settings.cell, str(off))
         assert await process.wait() == 0
-        record = await cell.becomes(f"off{off}", "accepted", within_s=2)
+        record = await cell.becomes(f"off{off}", "accepted")
         assert record.enqueued_at is not None
-        assert abs(record.enqueued_at.timestamp() - time.time()) < 60
+        assert before <= record.enqueued_at <= datetime.now(UTC)

@@ -5,10 +5,13 @@ import os
 import signal
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
 from dispatcher.simulator import Simulator
-from dispatcher.worker.reconnect import Recovery
-from tests.cell import Cell, cell, eventually
+from dispatcher.worker.log import WorkerLog
+from dispatcher.worker.reconnect import Reconnect
+from dispatcher.worker.run import App
+from tests.cell import Cell, cell, eventually, posted
 from tests.servers import OwnServer
 from tests.worker.conftest import SHORT
 
@@ -23,10 +26,10 @@ async def test_a_server_restarted_in_mid_flight_loses_and_doubles_nothing(
     async with cell(server.url, tmp_path, simulator, **SHORT) as opened:
         keys = [f"m{i}" for i in range(100)]
         await opened.send_all(keys, priority="bulk")
-        await opened.work()
+        app = await opened.work()
         await posted(opened, 30)
         await asyncio.to_thread(server.kill)
-        await asyncio.sleep(0.5)
+        await eventually(lambda: is_away(app))
         await asyncio.to_thread(server.start)
         await opened.all_become(keys, "accepted")
         assert opened.simulator.ledger.report()["accepted_once"] == 100
@@ -35,10 +38,10 @@ async def test_a_server_restarted_in_mid_flight_loses_and_doubles_nothing(
 
 async def test_a_server_that_hangs_is_waited_for(own_server: OwnServer, simulator: Simulator, tmp_path: Path) -> None:
     server = own_server()
-    async with cell(server.url, tmp_path, simulator, **SHORT) as opened:
-        await opened.work()
+    async with cell(server.url, tmp_path, simulator, **{**SHORT, "redis_timeout_s": 0.2}) as opened:
+        app = await opened.work()
         os.kill(server.pid, signal.SIGSTOP)
-        await asyncio.sleep(1.5)
+        await eventually(lambda: is_away(app))
         os.kill(server.pid, signal.SIGCONT)
         await opened.send("after")
         await opened.becomes("after", "accepted")
@@ -49,8 +52,8 @@ async def test_connections_that_are_cut_end_nothing(cell: Cell) -> None:
     keys = [f"m{i}" for i in range(100)]
     await cell.send_all(keys, priority="bulk")
     await cell.work()
-    for _ in range(5):
-        await asyncio.sleep(0.15)
+    for count in range(1, 6):
+        await posted(cell, 12 * count)
         await cell.redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     await cell.all_become(keys, "accepted")
     assert len(cell.posts()) == 100
@@ -60,8 +63,8 @@ async def test_scripts_flushed_in_mid_flight_are_loaded_again(cell: Cell) -> Non
     keys = [f"m{i}" for i in range(60)]
     await cell.send_all(keys, priority="bulk")
     await cell.work()
-    for _ in range(5):
-        await asyncio.sleep(0.1)
+    for count in range(1, 6):
+        await posted(cell, 8 * count)
         await cell.redis.script_flush()
     await cell.all_become(keys, "accepted")
     assert len(cell.posts()) == 60
@@ -107,15 +110,15 @@ async def test_an_acceptance_of_a_message_that_was_lost_keeps_its_key_used(cell:
 
 
 class Broken:
-    """A witness that hears nothing without raising."""
+    """A log that hears nothing without raising."""
 
-    def lost(self) -> None:
-        raise RuntimeError("lost")
+    def redis_lost(self) -> None:
+        raise RuntimeError("redis_lost")
 
-    def stumbled(self, task: str, exc: Exception) -> None:
+    def task_failed(self, task: str, exc: Exception) -> None:
         raise RuntimeError(task) from exc
 
-    def regained(self) -> None:
+    def redis_regained(self) -> None:
         raise RuntimeError("regained")
 
 
@@ -125,21 +128,18 @@ async def test_an_outage_ends_even_if_whoever_hears_of_it_raises() -> None:
     async def come_back() -> None:
         tries.append(1)
 
-    recovery = Recovery(come_back, Broken())
+    reconnect = Reconnect(come_back, cast(WorkerLog, Broken()))
     for _ in range(2):
         with suppress(RuntimeError):
-            recovery.trouble()
+            reconnect.begin()
         async with asyncio.timeout(10):
-            await recovery.over()
-        await recovery.aclose()
-    assert (len(tries), recovery.is_away) == (2, False)
+            await reconnect.over()
+        await reconnect.aclose()
+    assert (len(tries), reconnect.is_away) == (2, False)
 
 
-async def posted(cell: Cell, count: int) -> None:
-    async def enough() -> bool:
-        return len(cell.posts()) >= count
-
-    await eventually(enough)
+async def is_away(app: App) -> bool:
+    return app.connection.reconnect.is_away
 
 
 async def snapshot(cell: Cell) -> dict[bytes, bytes]:

@@ -29,7 +29,8 @@ local LETTER = {accepted = 'a', sent = 's', delivered = 'd', read = 'r', played 
 local STATE = {a = 'accepted', s = 'sent', d = 'delivered', r = 'read', p = 'played', e = 'expired', c = 'cancelled',
   u = 'suppressed', x = 'dead'}
 
--- Gives packed values their names, from a place on; those behind the last name stay together.
+-- Gives packed values their names, from a place on, where a hash has no newer one; those behind the last name stay
+-- together.
 local function name_values(message, place, text)
   local at = 1
   while at and PACKED[place] do
@@ -40,7 +41,7 @@ local function name_values(message, place, text)
     elseif SINCE[name] then
       value = int(num(message.enqueued, 0) + num(value, 0) * SINCE[name])
     end
-    message[name] = value
+    if message[name] == nil then message[name] = value end
     at, place = stop and stop + 1, place + 1
   end
   message.tail = at and place .. '\t' .. sub(text, at)

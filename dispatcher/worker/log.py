@@ -1,4 +1,4 @@
-"""Writes down what happens, as events and metrics: the one witness of a process. Decides nothing, and hurts nobody."""
+"""Writes down what happens, as events and metrics: one for a process. Decides nothing, and hurts nobody."""
 
 import time
 from collections.abc import Callable, Collection
@@ -40,7 +40,7 @@ _OUTCOMES = {
 _CLASSES = ("2xx", "429", "4xx", "5xx")
 _TEMPLATE_STOPPED = ("132015", "132016", "paused")
 _CAUSES = {"reject": "rejected", "retry": "exhausted"}
-_SAID_EVERY_S = 60.0
+_LOGGED_EVERY_S = 60.0
 _Observer = TypeVar("_Observer")
 
 
@@ -58,7 +58,7 @@ class _Harmless:
         self._observer = observer
         self._failures = failures
         self._clock = clock
-        self._said_at: dict[str, float] = {}
+        self._logged_at: dict[str, float] = {}
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         """Make the method when it is first asked for; from then on it is found without this."""
@@ -79,12 +79,12 @@ class _Harmless:
             self._failures.labels(name).inc()
         with suppress(Exception):
             now = self._clock()
-            if now - self._said_at.get(name, -_SAID_EVERY_S) >= _SAID_EVERY_S:
-                self._said_at[name] = now
+            if now - self._logged_at.get(name, -_LOGGED_EVERY_S) >= _LOGGED_EVERY_S:
+                self._logged_at[name] = now
                 structlog.get_logger().error(logs.OBSERVER_FAILED, method=name, exc_info=exc)
 
 
-class Journal:
+class WorkerLog:
     """Hears of everything that a process does; `log` carries the process's name."""
 
     def __init__(self, metrics: Metrics, process: str) -> None:
@@ -119,14 +119,14 @@ class Journal:
         if batch.lost:
             self._log.error(logs.MESSAGE_DIED, cause="lost", count=batch.lost)
 
-    def departed(self, each: InFlight, since_claim_s: float) -> None:
+    def post_began(self, each: InFlight, since_claim_s: float) -> None:
         """A POST begins."""
         self._in_flight += 1
         if each.message.attempts == 0:
             waited_us = each.claimed_at_us - each.message.due_at_us
             self._waits[each.message.priority].observe(max(0, waited_us) / US + since_claim_s)
 
-    def answered(self, reply: Reply) -> None:
+    def endpoint_answered(self, reply: Reply) -> None:
         """The endpoint answered a POST, or did not."""
         if isinstance(reply, Answer):
             self._answers(reply.status).inc()
@@ -137,7 +137,7 @@ class Journal:
         name = "429" if status == 429 else f"{status // 100}xx"
         return self._metrics.endpoint_requests.labels(name if name in _CLASSES else "other")
 
-    def attempted(self, each: InFlight, verdict: Verdict, took_s: float) -> None:
+    def post_ended(self, each: InFlight, verdict: Verdict, took_s: float) -> None:
         """A POST has ended."""
         message, outcome = each.message, _OUTCOMES[type(verdict.outcome)]
         self._in_flight -= 1
@@ -174,7 +174,7 @@ class Journal:
             logs.GATE_CLOSED, number=number, why=change.why.value, code=code, for_s=round(change.for_s, 3)
         )
 
-    def failed(self, each: InFlight, exc: BaseException) -> None:
+    def post_broke(self, each: InFlight, exc: BaseException) -> None:
         """A bug of ours showed; the message is put back, or uncertain if its POST may have begun."""
         self._log.error(logs.TASK_FAILED, task="post", key=each.message.key, exc_info=exc)
 
@@ -190,37 +190,46 @@ class Journal:
 
     # numbers
 
-    def serving(self, numbers: int) -> None:
+    def numbers_served(self, numbers: int) -> None:
         """So many numbers are served now."""
         self._metrics.number_leases.set(numbers)
 
-    def tended(self, tended: Tended, decided: Decided) -> None:
-        """A step of upkeep was done, and uncertain messages decided about."""
+    def tended(self, tended: Tended) -> None:
+        """A step of upkeep was done."""
         if tended.uncertain or tended.lapsed:
             self._log.warning(logs.LEASES_ENDED, uncertain=tended.uncertain, lapsed=tended.lapsed)
-        for cause, count in (
-            ("held", tended.held + decided.held), ("exhausted", decided.exhausted), ("lost", tended.lost),
-        ):  # fmt: skip
+        self._died(held=tended.held, lost=tended.lost)
+
+    def decided(self, decided: Decided) -> None:
+        """A step of uncertain messages was decided about."""
+        self._died(held=decided.held, exhausted=decided.exhausted)
+
+    def _died(self, **counts: int) -> None:
+        for cause, count in counts.items():
             if count:
                 self._log.warning(logs.MESSAGE_DIED, cause=cause, count=count)
 
-    def broken(self, number: str, exc: Exception) -> None:
+    def serving_broke(self, number: str, exc: Exception) -> None:
         """A number could not be served; another try follows when its lease has ended."""
         self._log.error(logs.TASK_FAILED, task="serve", number=number, exc_info=exc)
 
-    def overloaded(self, given_back: int, lag_s: float) -> None:
+    def numbers_given_back(self, given_back: int, lag_s: float) -> None:
         """The event loop is late; numbers were given back."""
         self._log.warning(logs.LOOP_LAGGED, given_back=given_back, lag_ms=round(lag_s * 1000))
 
-    def lagged(self, lag_s: float) -> None:
+    def loop_lagged(self, lag_s: float) -> None:
         """The event loop was this late."""
         self._metrics.event_loop_lag.set(lag_s)
 
-    def reloaded(self, numbers: int) -> None:
+    def in_flight_most(self, most: int) -> None:
+        """So many POSTs may be in flight, of all numbers of the process together."""
+        self._metrics.in_flight_cap.set(most)
+
+    def numbers_reloaded(self, numbers: int) -> None:
         """The numbers file was read again."""
         self._log.info(logs.NUMBERS_RELOADED, numbers=numbers)
 
-    def misread(self, exc: errors.SettingsError) -> None:
+    def numbers_refused(self, exc: errors.SettingsError) -> None:
         """The numbers file is wrong; the numbers stay as they were."""
         self._log.error(logs.NUMBERS_REFUSED, problems=list(exc.problems))
 
@@ -232,29 +241,29 @@ class Journal:
         for script in scripts:
             self._scripts(script).observe(took_s)
 
-    def lost(self) -> None:
+    def redis_lost(self) -> None:
         """Redis is away."""
         self._log.warning(logs.REDIS_LOST)
 
-    def stumbled(self, task: str, exc: Exception) -> None:
+    def task_failed(self, task: str, exc: Exception) -> None:
         """A bug of ours showed in a task that goes on: it is tried again."""
         self._log.error(logs.TASK_FAILED, task=task, exc_info=exc)
 
-    def regained(self) -> None:
+    def redis_regained(self) -> None:
         """Redis is back, and knows again what this process knows."""
         self._metrics.redis_reconnects.inc()
         self._log.info(logs.REDIS_REGAINED)
 
-    def warned(self, text: str) -> None:
+    def redis_warned(self, text: str) -> None:
         """Redis is not set up as it should be."""
         self._log.warning(logs.REDIS_WARNED, reason=text)
 
-    def refused(self, job: str, reason: str, detail: str) -> None:
+    def job_refused(self, job: str, reason: str, detail: str) -> None:
         """A job of an arq producer was refused and listed."""
         self._metrics.intake_refused.labels(reason).inc()
         self._log.warning(logs.INTAKE_REFUSED, job=job, reason=reason, detail=detail)
 
-    def took_in(self) -> None:
+    def job_queued(self) -> None:
         """A job of an arq producer was queued."""
         self._metrics.messages_accepted_by_intake.inc()
 
@@ -262,6 +271,6 @@ class Journal:
         """The arq worker ended and is started again in so many seconds."""
         self._log.warning(logs.INTAKE_RESTARTED, reason=type(exc).__name__ if exc else "", after_s=after_s)
 
-    def said(self, event: str, **fields: Any) -> None:
+    def process_event(self, event: str, **fields: Any) -> None:
         """Something about the process itself."""
         self._log.info(event, **fields)
