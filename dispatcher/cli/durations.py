@@ -6,7 +6,7 @@ from typing import Final
 
 import typer
 
-from dispatcher.message import fields
+from dispatcher.message.message import read_moment
 
 _UNITS_S: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([smhd]?)")
@@ -32,7 +32,7 @@ def moment(text: str) -> datetime:
         BadParameter: it is none, or has no zone.
     """
     try:
-        found = fields.moment(text)
+        found = read_moment(text)
     except ValueError as exc:
         raise typer.BadParameter(str(exc)) from None
     if found is None:

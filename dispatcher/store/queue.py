@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from dispatcher import errors
 from dispatcher.message.message import Message, body, fingerprint, label, template_label
-from dispatcher.message.priority import DEAD_KEPT_S, Priority
+from dispatcher.message.priority import DEAD_KEPT_S, LANE_OF, Priority
 from dispatcher.store.health import server_time
 from dispatcher.store.schema import LANES, PROCESS_ALIVE_S, US, Cell
 from dispatcher.store.scripts import Argument, Command, Steps, call, plain
@@ -110,7 +110,7 @@ def _entry(message: Message) -> _Entry:
         key=message.key,
         number=message.number,
         recipient=label(message.to),
-        priority=message.priority.lane,
+        priority=LANE_OF[message.priority],
         category=message.category,
         campaign=message.campaign or "",
         template=template_label(message.content) or "",

@@ -5,7 +5,7 @@ from typing import Any
 
 from dispatcher.store.overview import Overlook
 
-from dispatcher.meta.updates import Unreadable
+from dispatcher.meta.webhook import Unreadable
 from dispatcher.store import numbers, receipts, work
 from tests.cli.conftest import Commands
 from tests.store.cell import NUMBER, OTHER, OWNER, TOKEN, WABA, Cell, published, template

@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from dispatcher.exporter.collector import COUNTERS, FAMILIES
-from dispatcher.meta.updates import Unreadable
+from dispatcher.meta.webhook import Unreadable
 from dispatcher.settings import Number
 from dispatcher.store import numbers, queue, receipts, stops, work
 from tests.exporter.conftest import Scrape, scraped

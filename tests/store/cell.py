@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from dispatcher import Dispatcher
 from dispatcher.message.message import Message
-from dispatcher.meta.updates import Receipt
+from dispatcher.meta.webhook import Receipt
 from dispatcher.policy.bucket import Room
 from dispatcher.settings import Number
 from dispatcher.store import numbers, queue, receipts, schema, stops, work
@@ -83,9 +83,8 @@ class Asking:
 class _Sender(Number):
     """A number whose token has the fingerprint that a test wants."""
 
-    @property
-    def token_fingerprint(self) -> str:
-        return self.token.get_secret_value()
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "token_fingerprint", self.token.get_secret_value())
 
 
 class Cell:

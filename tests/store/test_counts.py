@@ -12,7 +12,7 @@ import pytest
 
 from dispatcher import errors
 from dispatcher.exporter.collector import COUNTERS
-from dispatcher.meta.updates import Preference
+from dispatcher.meta.webhook import Preference
 from dispatcher.policy.outcome import Why
 from dispatcher.store import cell as cells
 from dispatcher.store import queue, receipts, stops, work

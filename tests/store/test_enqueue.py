@@ -2,7 +2,7 @@
 
 import pytest
 
-from dispatcher.message.priority import LANE_DEFAULTS, Priority
+from dispatcher.message.priority import LANE_DEFAULTS, LANE_OF, Priority
 from dispatcher.store import queue, schema
 from dispatcher.store.queue import Enqueued
 from tests.store.cell import HOUR_US, NUMBER, OTHER, OWNER, SECOND_US, Cell, message, template, text
@@ -59,7 +59,7 @@ async def test_a_message_lives_as_long_as_its_lane_says(cell: Cell, priority: Pr
     ttl_s = LANE_DEFAULTS[priority].ttl_s
     assert int(record["expires"]) - int(record["due"]) == ttl_s * SECOND_US
     assert record["on_uncertain"] == LANE_DEFAULTS[priority].on_uncertain
-    assert await cell.lane(priority.lane) == ["k1"]
+    assert await cell.lane(LANE_OF[priority]) == ["k1"]
 
 
 async def test_not_before_is_its_place_and_where_its_time_to_live_begins(cell: Cell) -> None:

@@ -21,6 +21,7 @@ from hypothesis.stateful import (
 from redis.asyncio import Redis
 
 from dispatcher.message.message import Message
+from dispatcher.message.priority import LANE_OF
 from dispatcher.policy.bucket import Room
 from dispatcher.store import queue, schema, stops, work
 from dispatcher.store.embedded import Server
@@ -230,7 +231,7 @@ class Lanes(RuleBasedStateMachine):
             if known is None:
                 assert (entry.word, entry.state) == ("queued", "queued")
                 due = int(self.run(self.cell.record(name))["due"])
-                self.kept[name] = Kept(each, each.priority.lane, due, due)
+                self.kept[name] = Kept(each, LANE_OF[each.priority], due, due)
                 self.expect_replaced(each)
             else:
                 same = (known.message.content, known.message.to) == (each.content, each.to)

@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from dispatcher import errors
-from dispatcher.meta.updates import Inbound, Notice, Preference, Unreadable
+from dispatcher.meta.webhook import Inbound, Notice, Preference, Unreadable
 from dispatcher.store import campaigns, numbers, queue, receipts, schema, stops, streams, webhooks, work
 from dispatcher.store import cell as cells
 from dispatcher.store.connection import connect
@@ -218,11 +218,9 @@ def steps(cell: Cell, books: Books, turn: int) -> dict[str, Callable[[], Awaitab
         "dead": lambda: cell.run(queue.forget_dead),
         "forget": lambda: cell.run(campaigns.forget),
         "trim": lambda: cell.run(streams.trim, 3600),
-        "overview": lambda: cell.run(cells.overview),
         "lags": lambda: cell.run(streams.lags),
         "campaigns": lambda: cell.run(campaigns.running, 5),
         "standings": lambda: standings(cell),
-        "counts": lambda: cell.run(cells.counts),
         "sending": lambda: cell.run(cells.sending),
         "happened": lambda: cell.run(cells.happened),
     }

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dispatcher.meta.updates import Inbound, Notice, Preference, Unreadable
+from dispatcher.meta.webhook import Inbound, Notice, Preference, Unreadable
 from dispatcher.store import numbers, receipts
 from tests.store.cell import HOUR_US, NUMBER, RATE, WABA, Cell, keys_of, published
 

@@ -1,4 +1,4 @@
-"""The kinds of media: what to show is either uploaded (`id`) or fetched by Meta (`link`).
+"""The kinds `text` and `reaction`, and those of media: what to show is uploaded (`id`) or fetched by Meta (`link`).
 
 Meta keeps what it fetched for ten minutes by its address. Sizes and formats are checked by Meta alone.
 """
@@ -7,6 +7,28 @@ Meta keeps what it fetched for ten minutes by its address. Sizes and formats are
 
 from dispatcher.message.content.built import Content, filled
 from dispatcher.message.content.shape import Check, Checks, exactly_one, flag, forbidden, link, record, text
+
+BODY_CHARACTERS_MAX = 4096
+
+TEXT = record({"body": text(BODY_CHARACTERS_MAX)}, {"preview_url": flag})
+
+
+class Text(Content):
+    """A text; with `preview_url` its first link gets a preview."""
+
+    def __init__(self, body: str, *, preview_url: bool | None = None, reply_to: str | None = None) -> None:
+        super().__init__("text", filled(body=body, preview_url=preview_url), TEXT, reply_to)
+
+
+REACTION = record({"message_id": text(), "emoji": text(least=0)})
+
+
+class Reaction(Content):
+    """An emoji on the message with this wamid, at most 30 days old and no reaction itself; "" takes it back."""
+
+    def __init__(self, message_id: str, emoji: str) -> None:
+        super().__init__("reaction", {"message_id": message_id, "emoji": emoji}, REACTION)
+
 
 CAPTION_CHARACTERS_MAX = 1024
 
