@@ -218,11 +218,9 @@ def steps(cell: Cell, books: Books, turn: int) -> dict[str, Callable[[], Awaitab
         "dead": lambda: cell.run(queue.forget_dead),
         "forget": lambda: cell.run(campaigns.forget),
         "trim": lambda: cell.run(streams.trim, 3600),
-        "overview": lambda: cell.run(cells.overview),
         "lags": lambda: cell.run(streams.lags),
         "campaigns": lambda: cell.run(campaigns.running, 5),
         "standings": lambda: standings(cell),
-        "counts": lambda: cell.run(cells.counts),
         "sending": lambda: cell.run(cells.sending),
         "happened": lambda: cell.run(cells.happened),
     }

@@ -277,6 +277,15 @@ async def test_a_bug_in_the_upkeep_ends_no_worker(cell: Cell) -> None:
     await cell.end(app)
 
 
+async def test_upkeep_that_meets_what_is_not_ours_still_says_which_numbers_are_served(cell: Cell) -> None:
+    await cell.redis.set(f"{cell.prefix}parked", "no set")
+    app = await cell.work()
+    await cell.send("one")
+    await cell.becomes("one", "accepted")
+    await cell.redis.delete(f"{cell.prefix}parked")
+    await cell.end(app)
+
+
 # --- observers ---------------------------------------------------------------------------------------------------------
 
 

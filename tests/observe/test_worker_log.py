@@ -1,11 +1,10 @@
-"""What the journal writes: metrics with documented labels only, and one event an attempt."""
+"""What the log of a worker writes: metrics with documented labels only, and one event an attempt."""
 
 import io
 from collections.abc import Iterator
 
 import pytest
 import structlog
-from dispatcher.worker.journal import Journal, harmless
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.samples import Sample
 from structlog.testing import capture_logs
@@ -13,10 +12,11 @@ from structlog.testing import capture_logs
 from dispatcher.observe import logs
 from dispatcher.observe.metrics import Metrics
 from dispatcher.policy.bucket import Bucket
-from dispatcher.policy.outcome import Answer, Lost, Reply, Unsent
+from dispatcher.policy.outcome import Answer, Lost, Reply, Unsent, Verdict
 from dispatcher.policy.verdict import judge
 from dispatcher.store.work import Batch, Claimed, Decided, Tended
 from dispatcher.worker.in_flight import InFlight, settlement
+from dispatcher.worker.log import WorkerLog, harmless
 from tests.observe.docs import assert_documented
 
 ERROR = {"error": {"code": 132000, "message": "(#132000) Number of parameters does not match"}}
@@ -49,29 +49,31 @@ def samples(registry: CollectorRegistry, name: str) -> list[Sample]:
     return [sample for sample in found if sample.name == f"dispatcher_{name}"]
 
 
+def judged(name: str) -> Verdict:
+    return judge(REPLIES[name], streak=0, attempts=0, is_urgent=False, rand=0.5)
+
+
 def in_flight() -> InFlight:
     return InFlight(Claimed("k1", 1, 0, "+15551234567", "f", 1_000_000, 0, b"{"), "106", 1_500_000)
 
 
 def test_every_label_value_is_documented(metrics: Metrics) -> None:
-    journal = Journal(metrics, "p")
-    journal.claimed(Batch("kept", 0, 0, 1, 1, 1, 1, 0, 1, Bucket(80, 2.2, 76.8), [in_flight().message]))
+    log = WorkerLog(metrics, "p")
+    log.claimed(Batch("kept", 0, 0, 1, 1, 1, 1, 0, 1, Bucket(80, 2.2, 76.8), [in_flight().message]))
     for reply in REPLIES.values():
-        journal.departed(in_flight(), 0.001)
-        journal.attempted(in_flight(), judge(reply, streak=0, attempts=0, is_urgent=False, rand=0.5), 0.1)
-    tended = Tended(more=0, unknown=0, uncertain=1, lapsed=1, expired=1, held=1, lost=1)
-    journal.tended(tended, Decided(more=0, absent=3, unproven=2, held=1, exhausted=1, cancelled=1, later=1))
+        log.post_began(in_flight(), 0.001)
+        log.post_ended(in_flight(), judge(reply, streak=0, attempts=0, is_urgent=False, rand=0.5), 0.1)
+    log.tended(Tended(more=0, unknown=0, uncertain=1, lapsed=1, expired=1, held=1, lost=1))
+    log.decided(Decided(more=0, absent=3, unproven=2, held=1, exhausted=1, cancelled=1, later=1))
     for name, word in (("accepted", "accepted"), ("reject", "dead"), ("retry_later", "dead"), ("uncertain", "")):
-        journal.settled(
-            settlement(in_flight(), judge(REPLIES[name], streak=0, attempts=0, is_urgent=False, rand=0.5), "f"), word
-        )
+        log.settled(settlement(in_flight(), judged(name), "f"), word)
     for reason in ("unreadable", "oversized", "misnamed", "refused"):
-        journal.refused("job", reason, "")
+        log.job_refused("job", reason, "")
     for status in (101, 200, 302, 400, 429, 500):
-        journal.answered(Answer(status, {}))
-    journal.answered(Lost("reset"))
-    journal.answered(Unsent("refused"))
-    journal.round_trip(0.001, ["claim"])
+        log.endpoint_answered(Answer(status, {}))
+    log.endpoint_answered(Lost("reset"))
+    log.endpoint_answered(Unsent("refused"))
+    log.round_trip(0.001, ["claim"])
     assert_documented(metrics.registry, {"code", "version", "python"})
     classes = {sample.labels["class"]: sample.value for sample in samples(metrics.registry, "endpoint_requests_total")}
     assert classes == {"2xx": 1, "429": 1, "4xx": 1, "5xx": 1, "other": 2, "lost": 1, "unsent": 1}
@@ -79,9 +81,7 @@ def test_every_label_value_is_documented(metrics: Metrics) -> None:
 
 def test_an_attempt_is_one_event_with_a_masked_recipient_and_no_body(metrics: Metrics) -> None:
     with capture_logs() as events:
-        Journal(metrics, "p").attempted(
-            in_flight(), judge(REPLIES["reject"], streak=0, attempts=0, is_urgent=False, rand=0.5), 0.1234
-        )
+        WorkerLog(metrics, "p").post_ended(in_flight(), judged("reject"), 0.1234)
     assert events == [
         {
             "event": "attempt.ended",
@@ -113,20 +113,18 @@ def test_nothing_of_what_meta_or_a_producer_writes_reaches_the_log_unmasked(
     ]  # fmt: skip
     logs.set_up(stream=out)
     hostile = InFlight(Claimed(f"k-{PHONE}", 1, 0, secret, secret, 0, 0, f'{{"to":"{PHONE}"'.encode()), "106", 1)
-    journal = Journal(metrics, "p")
+    log = WorkerLog(metrics, "p")
     for body in answers:
-        journal.attempted(hostile, judge(Answer(status, body), streak=0, attempts=0, is_urgent=False, rand=0.5), 0.1)
+        log.post_ended(hostile, judge(Answer(status, body), streak=0, attempts=0, is_urgent=False, rand=0.5), 0.1)
     assert out.getvalue().count('"event":"attempt.ended"') == len(answers)
     assert not {word for word in (TOKEN, PHONE[1:]) if word in out.getvalue()}
 
 
 def test_a_gate_is_said_to_be_closed_once_for_all_that_was_in_flight(metrics: Metrics) -> None:
-    journal = Journal(metrics, "p")
+    log = WorkerLog(metrics, "p")
     with capture_logs() as events:
         for _ in range(80):
-            journal.attempted(
-                in_flight(), judge(REPLIES["snooze"], streak=0, attempts=0, is_urgent=False, rand=0.5), 0.15
-            )
+            log.post_ended(in_flight(), judged("snooze"), 0.15)
     assert [(event["number"], event["why"]) for event in events if event["event"] == "gate.closed"] == [
         ("106", "throttled")
     ]
