@@ -1,5 +1,7 @@
 """The metrics of worker and API processes: their names, labels and buckets in one place, each declared once.
 
+Whoever writes down what happens, as metrics and as events, hurts nobody: `harmless` sees to it.
+
 What happens in a cell is counted in the cell, and served by the exporter. This must not know what it counts: callers
 pass plain values, and label values only from closed sets, so that no message, recipient, key or campaign ever makes a
 series of its own. `docs/metrics.md` lists the values.
@@ -7,11 +9,15 @@ series of its own. `docs/metrics.md` lists the values.
 
 import platform
 import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from importlib import metadata
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, TypeVar, cast
 from wsgiref.simple_server import WSGIServer
 
+import structlog
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -22,6 +28,7 @@ from prometheus_client import (
 )
 
 from dispatcher import errors
+from dispatcher.observe import logs
 
 _WAIT_BUCKETS_S: Final = (
     *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),  # one-time passwords and a steady flow
@@ -35,6 +42,9 @@ _DELIVERY_BUCKETS_S: Final = (
 )
 _ROUND_TRIP_BUCKETS_S: Final = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2)
 _SCRIPT_BUCKETS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2)
+_LOGGED_EVERY_S: Final = 60.0
+
+_Observer = TypeVar("_Observer")
 
 
 class ProcessMetrics:
@@ -47,6 +57,12 @@ class ProcessMetrics:
             ValueError: The registry has them already.
         """
         self.registry = registry
+        self.observer_errors = Counter(
+            "dispatcher_observer_errors_total",
+            "Metrics and log lines that failed and were dropped",
+            ("method",),
+            registry=registry,
+        )
         self.redis_round_trip = Histogram(
             "dispatcher_redis_round_trip_seconds",
             "From a command or script to its answer",
@@ -102,9 +118,6 @@ class Metrics(ProcessMetrics):
         self.number_leases = gauge("dispatcher_number_leases", "Numbers this process serves")
         self.event_loop_lag = gauge("dispatcher_event_loop_lag_seconds", "How late the event loop last ran a timer")
         self.redis_reconnects = counter("dispatcher_redis_reconnects_total", "Connections to Redis made anew")
-        self.observer_errors = counter(
-            "dispatcher_observer_errors_total", "Metrics and log lines that failed and were dropped", ("method",)
-        )
         super().__init__(registry)
 
 
@@ -142,6 +155,46 @@ class ApiMetrics(ProcessMetrics):
         )
         self.forward_backlog = gauge("dispatcher_webhook_forward_backlog", "Webhooks not yet passed on", ("host",))
         super().__init__(registry)
+
+
+def harmless(observer: _Observer, failures: Counter, clock: Callable[[], float] = time.monotonic) -> _Observer:
+    """Return the observer with methods that never raise; each process wires its own through this.
+
+    What a method raises is counted in `failures` under the method's name, logged once a minute, and dropped. Methods of
+    observers return None. `clock` gives seconds.
+    """
+    return cast("_Observer", _Harmless(observer, failures, clock))
+
+
+class _Harmless:
+    def __init__(self, observer: object, failures: Counter, clock: Callable[[], float]) -> None:
+        self._observer = observer
+        self._failures = failures
+        self._clock = clock
+        self._logged_at: dict[str, float] = {}
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        """Make the method when it is first asked for; from then on it is found without this."""
+        method = getattr(self._observer, name)
+
+        def hear(*args: Any, **fields: Any) -> None:
+            try:
+                method(*args, **fields)
+            except Exception as exc:  # noqa: BLE001 - whatever it is, the work goes on
+                self._drop(name, exc)
+
+        self.__dict__[name] = hear
+        return hear
+
+    def _drop(self, name: str, exc: Exception) -> None:
+        # counting and logging may be what is broken
+        with suppress(Exception):
+            self._failures.labels(name).inc()
+        with suppress(Exception):
+            now = self._clock()
+            if now - self._logged_at.get(name, -_LOGGED_EVERY_S) >= _LOGGED_EVERY_S:
+                self._logged_at[name] = now
+                structlog.get_logger().error(logs.OBSERVER_FAILED, method=name, exc_info=exc)
 
 
 def build_info(registry: CollectorRegistry) -> Gauge:

@@ -1,10 +1,9 @@
 """Writes down what happens, as events and metrics: one for a process. Decides nothing, and hurts nobody."""
 
 import time
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Collection
 from functools import lru_cache
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import structlog
 from prometheus_client import Counter
@@ -40,48 +39,6 @@ _OUTCOMES = {
 _CLASSES = ("2xx", "429", "4xx", "5xx")
 _TEMPLATE_STOPPED = ("132015", "132016", "paused")
 _CAUSES = {"reject": "rejected", "retry": "exhausted"}
-_LOGGED_EVERY_S = 60.0
-_Observer = TypeVar("_Observer")
-
-
-def harmless(observer: _Observer, failures: Counter, clock: Callable[[], float] = time.monotonic) -> _Observer:
-    """Return the observer with methods that never raise; whatever hears of deliveries is wired through this.
-
-    What a method raises is counted in `failures` under the method's name, logged once a minute, and dropped. Methods of
-    observers return None. `clock` gives seconds.
-    """
-    return cast("_Observer", _Harmless(observer, failures, clock))
-
-
-class _Harmless:
-    def __init__(self, observer: object, failures: Counter, clock: Callable[[], float]) -> None:
-        self._observer = observer
-        self._failures = failures
-        self._clock = clock
-        self._logged_at: dict[str, float] = {}
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        """Make the method when it is first asked for; from then on it is found without this."""
-        method = getattr(self._observer, name)
-
-        def hear(*args: Any, **fields: Any) -> None:
-            try:
-                method(*args, **fields)
-            except Exception as exc:  # noqa: BLE001 - whatever it is, deliveries go on
-                self._drop(name, exc)
-
-        self.__dict__[name] = hear
-        return hear
-
-    def _drop(self, name: str, exc: Exception) -> None:
-        # counting and logging may be what is broken
-        with suppress(Exception):
-            self._failures.labels(name).inc()
-        with suppress(Exception):
-            now = self._clock()
-            if now - self._logged_at.get(name, -_LOGGED_EVERY_S) >= _LOGGED_EVERY_S:
-                self._logged_at[name] = now
-                structlog.get_logger().error(logs.OBSERVER_FAILED, method=name, exc_info=exc)
 
 
 class WorkerLog:

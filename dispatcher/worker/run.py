@@ -14,14 +14,14 @@ from dispatcher.client import Dispatcher
 from dispatcher.message.message import Message, Ticket
 from dispatcher.meta.graph import Graph
 from dispatcher.observe import logs
-from dispatcher.observe.metrics import Metrics, serve_metrics
+from dispatcher.observe.metrics import Metrics, harmless, serve_metrics
 from dispatcher.observe.process import clock, end_on_signals, process_name
 from dispatcher.settings import NumbersFile, Settings
 from dispatcher.store import campaigns, health, queue, streams
 from dispatcher.store.scripts import Steps
 from dispatcher.worker.arq_intake import Intake
 from dispatcher.worker.delivery import Delivery
-from dispatcher.worker.log import WorkerLog, harmless
+from dispatcher.worker.log import WorkerLog
 from dispatcher.worker.numbers import Numbers
 from dispatcher.worker.reconnect import CellConnection
 from dispatcher.worker.serve import Worker

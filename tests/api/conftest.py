@@ -26,7 +26,7 @@ from tests.store.cell import publish, published
 
 _CELLS = itertools.count(1)
 TOKEN = "open-sesame"
-LONG: dict[str, Any] = {"redis_timeout_s": 3.9, "number_lease_s": 7.8}
+LONG: dict[str, Any] = {"redis_timeout_s": 3.5, "number_lease_s": 7.0}
 """As long as settings allow: here a slow answer of Redis is an answer."""
 
 

@@ -2,13 +2,13 @@
 
 import asyncio
 
-from dispatcher.meta.webhook import Unreadable
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from dispatcher.api.forwarding import Forwarding
 from dispatcher.api.journal import ApiJournal
 from dispatcher.api.webhook_endpoint import BEAT_SPACING_S, Inbox
+from dispatcher.meta.webhook import Unreadable
 from dispatcher.observe.metrics import ApiMetrics
 from dispatcher.settings import Settings
 from dispatcher.store import receipts, schema

@@ -21,7 +21,7 @@ from dispatcher.store.embedded import Server
 from tests.servers import PATIENCE_S
 from tests.store.cell import Cell
 
-LONG: dict[str, Any] = {"redis_timeout_s": 3.9, "number_lease_s": 7.8}
+LONG: dict[str, Any] = {"redis_timeout_s": 3.5, "number_lease_s": 7.0}
 """As long as settings allow: here a slow answer of Redis is an answer."""
 Labels = frozenset[tuple[str, str]]
 

@@ -106,7 +106,8 @@ def test_each_metric_is_set_by_its_process(process: str, made: type[ProcessMetri
 def test_no_name_is_declared_twice() -> None:
     worker, api = set(own("worker")), set(own("api"))
     assert {each.name for each in worker & api} == {
-        "dispatcher_redis_round_trip_seconds", "dispatcher_redis_script_seconds", "dispatcher_build_info",
+        "dispatcher_observer_errors_total", "dispatcher_redis_round_trip_seconds", "dispatcher_redis_script_seconds",
+        "dispatcher_build_info",
     }  # fmt: skip
     assert len({each.name for each in worker | api}) == len(worker | api)
     for name in ("redis_round_trip", "redis_script"):

@@ -10,13 +10,13 @@ from prometheus_client.samples import Sample
 from structlog.testing import capture_logs
 
 from dispatcher.observe import logs
-from dispatcher.observe.metrics import Metrics
+from dispatcher.observe.metrics import Metrics, harmless
 from dispatcher.policy.bucket import Bucket
 from dispatcher.policy.outcome import Answer, Lost, Reply, Unsent, Verdict
 from dispatcher.policy.verdict import judge
 from dispatcher.store.work import Batch, Claimed, Decided, Tended
 from dispatcher.worker.in_flight import InFlight, settlement
-from dispatcher.worker.log import WorkerLog, harmless
+from dispatcher.worker.log import WorkerLog
 from tests.observe.docs import assert_documented
 
 ERROR = {"error": {"code": 132000, "message": "(#132000) Number of parameters does not match"}}
