@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dispatcher.store.queue import Record
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
@@ -17,6 +16,7 @@ from dispatcher import Dispatcher
 from dispatcher.observe.metrics import Metrics
 from dispatcher.settings import NumbersFile, Settings
 from dispatcher.simulator import Simulator
+from dispatcher.store.queue import Record
 from dispatcher.worker.run import App, assembled
 from tests.store.cell import publish
 

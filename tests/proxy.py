@@ -4,11 +4,11 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from dispatcher.store.scripts import script
+from dispatcher.store.scripts import Script
 
 
 class Proxy:
-    """`swallow(name)` loses the answer to the next pipeline with that script; `swallowed` counts them."""
+    """`swallow(script)` loses the answer to the next pipeline with that script; `swallowed` counts them."""
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
@@ -21,8 +21,8 @@ class Proxy:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
-    def swallow(self, name: str, count: int = 1) -> None:
-        self._wanted += [script(name).sha.encode()] * count
+    def swallow(self, script: Script, count: int = 1) -> None:
+        self._wanted += [script.sha.encode()] * count
 
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator["Proxy"]:

@@ -15,10 +15,9 @@ from typing import Any
 
 from dispatcher.policy.bucket import room
 from dispatcher.settings import Settings
-from dispatcher.store import schema
 from dispatcher.store.connection import connect
 from tests.bench import bull, stock_arq
-from tests.bench.harness import LATENCY_MS, NUMBER, UNPACED_PER_S, Rig, rig, until
+from tests.bench.harness import CELL, LATENCY_MS, NUMBER, UNPACED_PER_S, Rig, rig, until
 from tests.bench.processes import Child, Meter
 
 Row = dict[str, Any]
@@ -75,10 +74,10 @@ async def _most_sending_until_done(it: Rig) -> int:
     """Wait until nothing waits or is claimed; the most that was seen between claim and settlement."""
     most: int = 0
     deadline = time.monotonic() + _LIMIT_S
-    lanes = schema.Cell().lanes(NUMBER)
+    lanes = CELL.lanes(NUMBER)
     while time.monotonic() < deadline:
         async with it.redis.pipeline(transaction=True) as pipe:
-            for name in (schema.Cell().key("sending"), *lanes):
+            for name in (CELL.key("sending"), *lanes):
                 pipe.zcard(name)
             sending, *waiting = await pipe.execute()
         most = max(most, int(sending))
@@ -138,7 +137,7 @@ async def arq(course: Course, in_flight: int) -> Row:
     """Stock arq, see `stock_arq`."""
     async with course.rig() as it:
         await stock_arq.enqueue(it.server.url, course.count)
-        redis = connect(it.server.url, timeout_s=10)
+        redis = connect(it.server.url, CELL, timeout_s=10)
         with Child(["arq", it.server.url, it.cloud.url, str(in_flight)], it.folder / "arq") as child:
             child.line()
             before = await it.commands()

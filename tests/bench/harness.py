@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from dispatcher import Dispatcher
-from dispatcher.store import schema
+from dispatcher.store import numbers as registry
+from dispatcher.store import stops
 from dispatcher.store.connection import connect
 from dispatcher.store.embedded import Server
-from dispatcher.store.pipeline import Line
-from dispatcher.store.stops import Stop, Stops
+from dispatcher.store.pipeline import Pipeline
+from dispatcher.store.schema import Cell
+from dispatcher.store.stops import Stop
 from tests.bench.cloud import Cloud, cloud, sink
 from tests.bench.processes import Child, Meter
 from tests.store.cell import published
@@ -24,6 +26,7 @@ NUMBER = "106540352242922"
 SECOND = "106540352242923"
 WABA = "102290129340398"
 TOKEN = "bench-token"
+CELL = Cell()
 LATENCY_MS = 150.0
 UNPACED_PER_S = 100_000.0
 _POLL_S = 0.005
@@ -75,7 +78,7 @@ class Rig:
     async def register(self) -> None:
         """Publish the numbers, as a command with the numbers file does, so that producers may begin before workers."""
         numbers = [published(number, f"bench-{number}", rate, WABA) for number, rate in self.rates.items()]
-        await Registry(Line(self.redis), Keys()).publish(numbers)
+        await Pipeline(self.redis).follow(registry.publish(CELL, numbers))
 
     async def enqueue(self, count: int, *, priority: str = "bulk", prefix: str = "b") -> float:
         """Queue a backlog on the first number; how long it took, in seconds."""
@@ -97,17 +100,17 @@ class Rig:
         async def all_serve() -> bool:
             for child in self.workers:
                 child.check()
-            return int(await self.redis.zcard(schema.Cell().key("processes"))) >= len(self.workers)
+            return int(await self.redis.zcard(CELL.key("processes"))) >= len(self.workers)
 
         await until(all_serve, _START_LIMIT_S)
 
     async def hold(self, scope: str = "all") -> None:
         """Put a stop into force: workers serve, and send nothing of it."""
-        await Stops(Line(self.redis), Keys()).add(Stop(scope, "hold", "bench", "bench"))
+        await Pipeline(self.redis).run(stops.add(CELL, Stop(scope, "hold", "bench", "bench")))
 
     async def let_go(self, scope: str = "all") -> None:
         """Lift the stop, and wake the numbers it held."""
-        await Stops(Line(self.redis), Keys()).lift(scope, list(self.rates))
+        await Pipeline(self.redis).follow(stops.lift(CELL, scope, list(self.rates)))
 
     def stop(self) -> None:
         """Stop the workers cleanly."""
@@ -129,9 +132,8 @@ class Rig:
 
     async def waiting(self) -> int:
         """Messages that are neither settled nor uncertain."""
-        keys = Keys()
         async with self.redis.pipeline(transaction=False) as pipe:
-            for name in (*keys.lanes(NUMBER), keys("sending")):
+            for name in (*CELL.lanes(NUMBER), CELL.key("sending")):
                 pipe.zcard(name)
             return sum(await pipe.execute())
 
@@ -154,7 +156,7 @@ async def rig(
         folder = Path(name)
         _write_numbers(folder, rate, numbers)
         server = stack.enter_context(Server(options=_SERVER_OPTIONS))
-        redis = connect(server.url, timeout_s=30)
+        redis = connect(server.url, CELL, timeout_s=30)
         try:
             standing = sink(folder) if is_cheap else cloud(folder, rate=rate, latency_ms=latency_ms, token=TOKEN)
             async with standing as found:

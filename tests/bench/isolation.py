@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from dispatcher.store import schema
-from tests.bench.harness import NUMBER, SECOND, Rig, rig
+from tests.bench.harness import CELL, NUMBER, SECOND, Rig, rig
 from tests.bench.latency import latencies_ms, summary
 
 Say = Callable[[str], None]
@@ -66,11 +65,11 @@ async def _evidence(it: Rig, state: str) -> Row:
         RuntimeError: it was not in trouble as it should be.
     """
     outcomes = Counter(one.outcome for one in await it.cloud.arrivals() if one.number == NUMBER)
-    why = await it.redis.hget(schema.Cell().gate(NUMBER), "why")
+    why = await it.redis.hget(CELL.gate(NUMBER), "why")
     found: Row = {
         "posts": dict(outcomes),
         "waiting": await it.waiting(),
-        "uncertain": int(await it.redis.zcard(schema.Cell().key("uncertain"))),
+        "uncertain": int(await it.redis.zcard(CELL.key("uncertain"))),
         "gate": (why or b"").decode(),
     }
     is_as_meant = {
