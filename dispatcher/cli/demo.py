@@ -18,7 +18,7 @@ def demo(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Run a campaign with one-time passwords on a Redis, a webhook door and a simulated Cloud API of its own."""
+    """Run a campaign with one-time passwords on a Redis, an API and a simulated Cloud API of its own."""
     from dispatcher import errors
     from dispatcher.cli.session import explained
     from dispatcher.lab import Options, run
