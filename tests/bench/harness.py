@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from dispatcher import Dispatcher
+from dispatcher.lab.deployment import start_worker, write_numbers
+from dispatcher.lab.processes import Process
 from dispatcher.store import numbers as registry
 from dispatcher.store import stops
 from dispatcher.store.connection import connect
@@ -19,7 +21,7 @@ from dispatcher.store.pipeline import Pipeline
 from dispatcher.store.schema import Cell
 from dispatcher.store.stops import Stop
 from tests.bench.cloud import Cloud, cloud, sink
-from tests.bench.processes import Child, Meter
+from tests.bench.processes import Meter
 from tests.store.cell import published
 
 NUMBER = "106540352242922"
@@ -72,8 +74,8 @@ class Rig:
     cloud: Cloud
     redis: Any
     stack: ExitStack
-    environment: dict[str, str]
-    workers: list[Child] = field(default_factory=list)
+    settings: Mapping[str, str]
+    workers: list[Process] = field(default_factory=list)
 
     async def register(self) -> None:
         """Publish the numbers, as a command with the numbers file does, so that producers may begin before workers."""
@@ -93,13 +95,13 @@ class Rig:
     async def start(self, count: int) -> None:
         """Start workers, and return when all of them serve."""
         for _ in range(count):
-            child = Child(["worker"], self.folder / f"worker-{len(self.workers) + 1}", self.environment)
-            self.stack.enter_context(child)
-            self.workers.append(child)
+            name = f"worker-{len(self.workers) + 1}"
+            worker = start_worker(name, self.folder, self.settings, "--child-of", str(os.getpid()))
+            self.workers.append(self.stack.enter_context(worker))
 
         async def all_serve() -> bool:
-            for child in self.workers:
-                child.check()
+            for worker in self.workers:
+                worker.check()
             return int(await self.redis.zcard(CELL.key("processes"))) >= len(self.workers)
 
         await until(all_serve, _START_LIMIT_S)
@@ -114,16 +116,16 @@ class Rig:
 
     def stop(self) -> None:
         """Stop the workers cleanly."""
-        for child in self.workers:
-            code = child.stop()
+        for worker in self.workers:
+            code = worker.stop()
             if code:
-                raise RuntimeError(f"a worker ended with {code}: {child.last_words()}")
+                raise RuntimeError(f"{worker.name} ended with {code}: {worker.logged[-2000:]}")
         self.workers.clear()
 
     def meter(self) -> Meter:
         """Begin to measure the processes' use of processors."""
-        workers = {f"worker {i}": child.pid for i, child in enumerate(self.workers, 1)}
-        return Meter({**workers, "simulator": self.cloud.child.pid, "redis": self.server.pid})
+        workers = {f"worker {i}": worker.pid for i, worker in enumerate(self.workers, 1)}
+        return Meter({**workers, "simulator": self.cloud.process.pid, "redis": self.server.pid})
 
     async def commands(self) -> dict[str, int]:
         """How often the server ran each command; those that scripts call are among them."""
@@ -149,39 +151,29 @@ async def rig(
 ) -> AsyncIterator[Rig]:
     """A server and a simulator of their own in a temporary folder; all of it is gone after the block.
 
-    Each number may send `rate` messages a second. `settings` are added to those of the workers. With `is_cheap` a sink
+    Each number may send `rate` messages a second. `settings` (names without prefix) are added to those of the workers. With `is_cheap` a sink
     that judges nothing and answers at once stands for the simulator.
     """
     with tempfile.TemporaryDirectory(prefix="dispatcher-bench-") as name, ExitStack() as stack:
         folder = Path(name)
-        _write_numbers(folder, rate, numbers)
+        names = {number: f"bench-{number}" for number in numbers}
+        numbers_file = write_numbers(folder, names, rate=rate, waba=WABA, token=TOKEN)
         server = stack.enter_context(Server(options=_SERVER_OPTIONS))
         redis = connect(server.url, CELL, timeout_s=30)
         try:
             standing = sink(folder) if is_cheap else cloud(folder, rate=rate, latency_ms=latency_ms, token=TOKEN)
             async with standing as found:
-                environment = {
-                    "DISPATCHER_REDIS_URL": server.url,
-                    "DISPATCHER_GRAPH_URL": found.url,
-                    "DISPATCHER_NUMBERS_FILE": str(folder / "numbers.toml"),
-                    "DISPATCHER_METRICS_PORT": "0",
+                given = {
+                    "REDIS_URL": server.url,
+                    "GRAPH_URL": found.url,
+                    "NUMBERS_FILE": str(numbers_file),
+                    "METRICS_PORT": "0",
                     **(settings or {}),
                 }
-                yield Rig(folder, dict.fromkeys(numbers, rate), server, found, redis, stack, environment)
+                yield Rig(folder, dict.fromkeys(numbers, rate), server, found, redis, stack, given)
                 stack.close()
         finally:
             await redis.aclose()
-
-
-def _write_numbers(folder: Path, rate: float, numbers: tuple[str, ...]) -> None:
-    (folder / "token").write_text(TOKEN)
-    (folder / "numbers.toml").write_text(
-        "".join(
-            f'[numbers.{number}]\nname = "bench-{number}"\nwaba_id = "{WABA}"\nmessages_per_second = {rate}\n'
-            'access_token = { file = "token" }\n'
-            for number in numbers
-        )
-    )
 
 
 async def until(holds: Callable[[], Awaitable[bool]], limit_s: float, every_s: float = _POLL_S) -> None:
