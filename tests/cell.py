@@ -18,12 +18,16 @@ from dispatcher.settings import NumbersFile, Settings
 from dispatcher.simulator import Simulator
 from dispatcher.store.queue import Record
 from dispatcher.worker.run import App, assembled
-from tests.store.cell import publish
+from tests.servers import PATIENCE_S
+from tests.store.cell import bucket_size, publish, refill_rate
 
 OTP, SHOP = "106540352242922", "106540352242923"
 NAMES = {OTP: "otp", SHOP: "shop"}
 WABA = "102290129340398"
 TOKEN = "EAAGtoken"
+RATE = 80.0
+UNPACED = 100_000.0
+"""A rate for simulators: on a busy machine messages arrive in other intervals than they were sent in."""
 T = TypeVar("T")
 _CELLS = itertools.count(1)
 
@@ -60,7 +64,7 @@ class Cell:
             started.set_result(app)
             await app.run()
 
-    async def end(self, app: App, timeout_s: float = 10) -> None:
+    async def end(self, app: App, timeout_s: float = PATIENCE_S) -> None:
         """Stop a worker as SIGTERM does, and wait for its end."""
         task = next(task for running, task in self._apps if running is app)
         app.stop()
@@ -78,6 +82,11 @@ class Cell:
         content = {"type": "text", "text": {"body": "hello"}}
         return {"number": OTP, "to": "+15551234567", "key": key, "content": content, **fields}
 
+    async def held(self, number: str = OTP) -> None:
+        """Keep the gate of a number closed for an hour, so that only what opens it at once can open it."""
+        seconds, micros = await self.redis.time()
+        await self.redis.hset(f"{self.prefix}gate:{number}", "until", (int(seconds) + 3600) * 1_000_000 + int(micros))
+
     async def send(self, key: str, **fields: Any) -> None:
         await self.client.send(self.message(key, **fields))
 
@@ -90,7 +99,7 @@ class Cell:
         assert found is not None, f"{key} is not known"
         return found
 
-    async def becomes(self, key: str, state: str, within_s: float = 5) -> Record:
+    async def becomes(self, key: str, state: str, within_s: float = PATIENCE_S) -> Record:
         """Wait until a message has a state."""
 
         async def has_state() -> Record | None:
@@ -102,9 +111,18 @@ class Cell:
         except TimeoutError:
             raise AssertionError(f"{key} did not become {state}: {await self.client.status(key)}") from None
 
-    async def all_become(self, keys: list[str], state: str, within_s: float = 10) -> None:
+    async def all_become(self, keys: list[str], state: str, within_s: float = PATIENCE_S) -> None:
         for key in keys:
             await self.becomes(key, state, within_s)
+
+    async def were_claimed_at(self, keys: list[str], rate: float) -> None:
+        """See by Redis's clock that no claims of these messages went beyond what the bucket held and what flowed in."""
+        records = [await self.record(key) for key in keys]
+        at_s = sorted(record.claimed_at.timestamp() for record in records if record.claimed_at is not None)
+        assert len(at_s) == len(keys)
+        for first, began_s in enumerate(at_s):
+            for count, ended_s in enumerate(at_s[first:], 1):
+                assert count <= bucket_size(rate) + refill_rate(rate) * (ended_s - began_s) + 1e-3
 
     def posts(self, key: str | None = None) -> list[dict[str, object]]:
         """What the simulator saw, of one key or of all."""
@@ -114,7 +132,16 @@ class Cell:
         return [fields for _, fields in await self.redis.xrange(f"{self.prefix}events")]
 
 
-async def eventually(check: Callable[[], Awaitable[T | None]], within_s: float = 5) -> T:
+async def posted(cell: Cell, count: int) -> None:
+    """Wait until the simulator has seen so many POSTs."""
+
+    async def enough() -> bool:
+        return len(cell.simulator.ledger) >= count
+
+    await eventually(enough)
+
+
+async def eventually(check: Callable[[], Awaitable[T | None]], within_s: float = PATIENCE_S) -> T:
     """Ask until the answer is true."""
     ends_at = time.monotonic() + within_s
     while time.monotonic() < ends_at:
@@ -124,7 +151,7 @@ async def eventually(check: Callable[[], Awaitable[T | None]], within_s: float =
     raise TimeoutError
 
 
-def write_numbers(folder: Path, rate: float = 80.0) -> tuple[Path, Path]:
+def write_numbers(folder: Path, rate: float = RATE) -> tuple[Path, Path]:
     """Write a numbers file with two numbers and one token."""
     token_file, numbers_file = folder / "token", folder / "numbers.toml"
     token_file.write_text(TOKEN)
@@ -140,16 +167,16 @@ def write_numbers(folder: Path, rate: float = 80.0) -> tuple[Path, Path]:
 
 @contextlib.asynccontextmanager
 async def cell(
-    redis_url: str, folder: Path, simulator: Simulator, *, rate: float = 80.0, **settings: Any
+    redis_url: str, folder: Path, simulator: Simulator, *, rate: float = RATE, **settings: Any
 ) -> AsyncIterator[Cell]:
-    """Open a cell of its own on a server that may be shared."""
+    """Open a cell of its own on a server that may be shared; it posts to the simulator, or to another `graph_url`."""
     numbers_file, token_file = write_numbers(folder, rate)
     made = Settings(
-        redis_url=redis_url, cell=f"test-{next(_CELLS)}", graph_url=simulator.url, numbers_file=numbers_file,
-        metrics_port=0, **settings,
+        redis_url=redis_url, cell=f"test-{next(_CELLS)}", numbers_file=numbers_file, metrics_port=0,
+        **{"graph_url": simulator.url, **settings},
     )  # fmt: skip
     async with (
-        Dispatcher.connect(redis_url, cell=made.cell) as client,
+        Dispatcher.connect(redis_url, cell=made.cell, timeout_s=PATIENCE_S) as client,
         Redis.from_url(redis_url, protocol=2) as redis,
     ):
         numbers = NumbersFile.load(numbers_file).numbers.values()

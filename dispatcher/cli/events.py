@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dispatcher.cli.durations import duration_s
-from dispatcher.cli.output import Json, note, shown
+from dispatcher.cli.output import Json, duration_s, note, printable, shown
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -48,9 +47,9 @@ class _Wanted:
 
 def events(
     *,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on with what happens from now on.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Keep running and show what happens from now on.")] = False,
     group: Annotated[
-        str | None, typer.Option(help="Read as a member of this consumer group, and acknowledge what is written.")
+        str | None, typer.Option(help="Read as a member of this consumer group and acknowledge what is shown.")
     ] = None,
     types: Annotated[
         str | None, typer.Option("--type", metavar="TYPE,...", help="Only these types, such as dead,failed.")
@@ -58,22 +57,28 @@ def events(
     key: Annotated[str | None, typer.Option(help="Only events of this message.")] = None,
     since_s: Annotated[
         float | None,
-        typer.Option("--since", parser=duration_s, metavar="DURATION", help="Only what is younger: 90s, 15m, 2h, 1d."),
+        typer.Option(
+            "--since", parser=duration_s, metavar="DURATION", help="Only what is no older than this: 90s, 15m, 2h, 1d."
+        ),
     ] = None,
     stream: Annotated[Stream, typer.Option(help="Which stream to read.")] = Stream.EVENTS,
     as_json: Json = False,
 ) -> None:
-    """Show what happened to messages, or what came in: a line each."""
+    """Show what happened to messages, or what came in, one line each."""
     from dispatcher.cli.session import ask
 
     if group is not None and (not group or since_s is not None):
-        raise typer.BadParameter("give a group, or --since: a group goes on where it stopped" if group else "no group")
+        raise typer.BadParameter(
+            "--group and --since cannot be used together: a group continues where it stopped"
+            if group
+            else "--group needs a name"
+        )
     if key is not None and stream is not Stream.EVENTS:
-        raise typer.BadParameter(f"--key is for --stream events: nothing in {stream} has a key")
+        raise typer.BadParameter(f"--key works with --stream events only: nothing in {stream} has a key")
     named = frozenset(word.strip() for word in (types or "").split(",") if word.strip())
     wanted = _Wanted(stream, follow, group, named, key, since_s)
     if stream is Stream.EVENTS:
-        _wonder(named)
+        _note_unknown(named)
 
     async def work(session: "Session") -> None:
         await _write(session, wanted, as_json=as_json)
@@ -87,11 +92,11 @@ def events(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _wonder(named: frozenset[str]) -> None:
+def _note_unknown(named: frozenset[str]) -> None:
     from dispatcher.message.event import TYPES
 
     for word in sorted(named - set(TYPES)):
-        note(f"no type {word} is known, there is {', '.join(TYPES)}")
+        note(f"there is no type {word}; there are {', '.join(TYPES)}")
 
 
 async def _write(session: "Session", wanted: _Wanted, *, as_json: bool) -> None:
@@ -150,4 +155,4 @@ def _line(event: "Event | Incoming") -> str:
         rest = f"{mask(event.sender)}  {event.kind}"
     else:
         rest = event.waba
-    return "".join(char if char.isprintable() else " " for char in f"{start}  {rest}").rstrip()
+    return printable(f"{start}  {rest}").rstrip()

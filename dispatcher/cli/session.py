@@ -82,9 +82,9 @@ def trouble(exc: errors.QueueUnavailable, address: str) -> Trouble:
         return Trouble(f"{exc.reason}; {advice}", REFUSED, "broken")
     if "Authentication" in exc.reason or "NoPermission" in exc.reason:
         advice = "check user and password in DISPATCHER_REDIS_URL"
-        return Trouble(f"Redis at {address} refuses us: {advice}", AWAY, "away")
+        return Trouble(f"Redis at {address} rejects our login: {advice}", AWAY, "away")
     if "InvalidResponse" in exc.reason:
-        return Trouble(f"what answers at {address} is no Redis: set DISPATCHER_REDIS_URL", AWAY, "away")
+        return Trouble(f"what answers at {address} is not Redis: set DISPATCHER_REDIS_URL", AWAY, "away")
     return Trouble(f"{exc.reason}, at {address}: start it or set DISPATCHER_REDIS_URL", AWAY, "away")
 
 

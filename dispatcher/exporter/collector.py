@@ -1,4 +1,4 @@
-"""Turns what was seen of a cell into metrics: names and labels in one place.
+"""Turns a look at a cell into metrics: their names and labels in one place.
 
 Label values come from closed sets, or are numbers and campaigns.
 """

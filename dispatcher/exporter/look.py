@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from dispatcher import errors
-from dispatcher.exporter.journal import Journal
+from dispatcher.exporter.log import ExporterLog
 from dispatcher.store import campaigns, health, numbers, streams
 from dispatcher.store import cell as cells
 from dispatcher.store.campaigns import CampaignStanding
@@ -38,6 +38,7 @@ class Seen:
     health: Health
     lags: Sequence[Lag]
     happened: Mapping[tuple[str, ...], int]
+    """What happened since the cell began, by name and labels; never less than in an earlier look."""
 
     @property
     def stops(self) -> Counter[tuple[str, str]]:
@@ -53,52 +54,78 @@ class Look:
     cell: Seen | None
 
 
-class Lookout:
-    """The latest look, for the threads that serve scrapes: one look at a time, at most one a second."""
+class LookCache:
+    """The latest look, for the threads that serve scrapes: one look at a time, at most one in `fresh_s`.
 
-    def __init__(self, pipeline: SyncPipeline, cell: Cell, journal: Journal, timeout_s: float = TIMEOUT_S) -> None:
+    After `timeout_s` a look begins no further command, and the one under way has the timeout of its connection.
+    """
+
+    def __init__(
+        self,
+        pipeline: SyncPipeline,
+        cell: Cell,
+        log: ExporterLog,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        fresh_s: float = FRESH_S,
+    ) -> None:
         self._pipeline = pipeline
         self._cell = cell
-        self._journal = journal
+        self._log = log
         self._timeout_s = timeout_s
+        self._fresh_s = fresh_s
         self._lock = threading.Lock()
         self._look = Look(0.0, None)
         self._looked_at = float("-inf")
+        self._is_closed = False
+        self._counted: Counter[tuple[str, ...]] = Counter()
+        self._happened: Counter[tuple[str, ...]] = Counter()
 
     def latest(self) -> Look:
-        """Return a look that is at most a second old; who asks meanwhile waits for the same one."""
+        """Return a look that is still fresh; whoever asks during a look waits for it and gets the same one."""
         with self._lock:
-            if time.monotonic() - self._looked_at >= FRESH_S:
+            if time.monotonic() - self._looked_at >= self._fresh_s:
                 self._look = self._now()
                 self._looked_at = time.monotonic()
             return self._look
+
+    def close(self) -> None:
+        """Begin no further command; a look that is under way ends without a cell, and its error is not logged."""
+        self._is_closed = True
 
     def _now(self) -> Look:
         started = time.monotonic()
         cell = None
         try:
             cell = self._seen(started + self._timeout_s)
-            self._journal.back()
-        except errors.QueueUnavailable as exc:
-            self._journal.away(exc.reason)
+            self._log.back()
         except Exception as exc:  # noqa: BLE001 - nobody else would hear of it, and the next scrape may go well
-            self._journal.failed(exc)
+            self._tell(exc)
         return Look(time.monotonic() - started, cell)
+
+    def _tell(self, exc: Exception) -> None:
+        if self._is_closed:
+            return  # its connection was closed while it ran
+        if isinstance(exc, errors.QueueUnavailable):
+            self._log.away(exc.reason)
+        else:
+            self._log.failed(exc)
 
     def _seen(self, until: float) -> Seen:
         """Look, one part after the other: Redis has others to serve."""
 
         def follow(steps: Steps[_Part]) -> _Part:
+            if self._is_closed:
+                raise errors.QueueUnavailable("the exporter ends")
             return self._pipeline.follow(steps, until=until)
 
         around = follow(cells.around(self._cell))
         counts = follow(cells.counts(self._cell))
         standings: Sequence[Standing] | None = None
         try:
-            known = self._pipeline.run(numbers.all_(self._cell))
-            standings = follow(cells.standings(self._cell, known, around))
+            standings = follow(_numbers(self._cell, around))
         except errors.QueueBroken as exc:
-            self._journal.broken("numbers", exc.reason)
+            self._log.broken("numbers", exc.reason)
         return Seen(
             around=around,
             counts=counts,
@@ -106,5 +133,26 @@ class Lookout:
             campaigns=follow(campaigns.running(self._cell, CAMPAIGNS_SHOWN)),
             health=follow(health.health()),
             lags=follow(streams.lags(self._cell)),
-            happened=self._pipeline.run(cells.happened(self._cell)),
+            happened=self._grown(follow(_happened(self._cell))),
         )
+
+    def _grown(self, counted: Mapping[tuple[str, ...], int]) -> Mapping[tuple[str, ...], int]:
+        """Add what was counted since the last look.
+
+        A Redis that restarts or fails over may lose its last second. Prometheus takes a counter that fell for one that
+        began anew, and would add all that was ever counted once more.
+        """
+        for name, count in counted.items():
+            self._happened[name] += max(0, count - self._counted[name])
+        self._counted = Counter(counted)
+        return dict(self._happened)
+
+
+def _numbers(cell: Cell, around: Around) -> Steps[Sequence[Standing]]:
+    known = yield numbers.all_(cell)
+    return (yield from cells.standings(cell, known, around))
+
+
+def _happened(cell: Cell) -> Steps[Mapping[tuple[str, ...], int]]:
+    counted: Mapping[tuple[str, ...], int] = yield cells.happened(cell)
+    return counted

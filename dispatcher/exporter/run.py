@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from dispatcher import errors
 from dispatcher.exporter.collector import CellCollector
-from dispatcher.exporter.journal import Journal
-from dispatcher.exporter.look import TIMEOUT_S, Look, Lookout
+from dispatcher.exporter.log import ExporterLog
+from dispatcher.exporter.look import FRESH_S, TIMEOUT_S, Look, LookCache
 from dispatcher.observe import logs
 from dispatcher.observe.metrics import build_info, serve_metrics
 from dispatcher.observe.process import end_on_signals, process_name
@@ -37,17 +37,20 @@ class ExporterMetrics:
 
 
 @contextmanager
-def assembled(settings: Settings, journal: Journal, timeout_s: float = TIMEOUT_S) -> Iterator[ExporterMetrics]:
+def assembled(
+    settings: Settings, log: ExporterLog, *, timeout_s: float = TIMEOUT_S, fresh_s: float = FRESH_S
+) -> Iterator[ExporterMetrics]:
     """Put an exporter together; on leaving, its connections are closed."""
     url = settings.redis_url.get_secret_value()
     cell = Cell(settings.cell)
     redis = connect_sync(url, cell, timeout_s=settings.redis_timeout_s, connections=_CONNECTIONS)
     pipeline = SyncPipeline(redis)
+    looks = LookCache(pipeline, cell, log, timeout_s=timeout_s, fresh_s=fresh_s)
     try:
         pipeline.follow(check_schema())
-        lookout = Lookout(pipeline, cell, journal, timeout_s)
-        yield ExporterMetrics(CollectorRegistry(), lookout.latest)
+        yield ExporterMetrics(CollectorRegistry(), looks.latest)
     finally:
+        looks.close()  # a scrape may still run in its thread
         redis.close()
 
 
@@ -67,25 +70,25 @@ def serve(settings: Settings, on_listening: Callable[[str], None]) -> None:
 
 async def _run(settings: Settings, on_listening: Callable[[str], None]) -> None:
     """Run until SIGTERM or SIGINT; a second signal, or a stop that takes too long, ends the process at once."""
-    journal = Journal(process_name())
-    with assembled(settings, journal) as metrics:
+    log = ExporterLog(process_name())
+    with assembled(settings, log) as metrics:
         server = serve_metrics(metrics, settings.metrics_port, _ADDRESS)
         try:
-            stopping = _handle_signals(journal)
+            stopping = _handle_signals(log)
             url = f"http://{_ADDRESS}:{server.port}/metrics"
-            journal.said(logs.PROCESS_STARTED, url=url, redis=settings.redis_address)
+            log.said(logs.PROCESS_STARTED, url=url, redis=settings.redis_address)
             on_listening(url)
             await stopping.wait()
         finally:
             await asyncio.to_thread(server.close)
-    journal.said(logs.PROCESS_STOPPED)
+    log.said(logs.PROCESS_STOPPED)
 
 
-def _handle_signals(journal: Journal) -> asyncio.Event:
+def _handle_signals(log: ExporterLog) -> asyncio.Event:
     stopping = asyncio.Event()
 
     def stop(name: str) -> None:
-        journal.said(logs.PROCESS_STOPPING, signal=name)
+        log.said(logs.PROCESS_STOPPING, signal=name)
         stopping.set()
 
     end_on_signals(stop, STOP_LIMIT_S)

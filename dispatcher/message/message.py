@@ -4,11 +4,13 @@ import base64
 import hashlib
 import json
 import os
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Annotated, Any, Self
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -21,11 +23,12 @@ from pydantic import (
     model_validator,
 )
 from pydantic.functional_validators import ModelWrapValidatorHandler
-from pydantic_core import to_json
+from pydantic_core import ErrorDetails, to_json
 
 from dispatcher import errors
 from dispatcher.message import content as contents
-from dispatcher.message import fields, recipient, refusal
+from dispatcher.message import recipient
+from dispatcher.message.content.shape import together
 from dispatcher.message.priority import DEAD_KEPT_S, LANE_DEFAULTS, Category, LaneDefaults, OnUncertain, Priority
 from dispatcher.message.recipient import mask
 from dispatcher.message.states import Cause, State
@@ -47,11 +50,120 @@ __all__ = [
     "label",
     "mask",
     "new_key",
+    "read_key",
+    "read_moment",
     "template_label",
 ]
 
 LABEL_BYTES_MAX = 64
 """A longer field turns a small Redis hash into one of several times its size (`hash-max-listpack-value`)."""
+
+CALLBACK_DATA_CHARACTERS_MAX = 512
+"""As many as Meta's `biz_opaque_callback_data` takes, whose place it has for the producer."""
+
+TTL_S_MAX = 30 * 24 * 3600
+"""Seconds: the longest time to live Meta gives a template. What is to go out later takes `not_before`."""
+
+_KEY = re.compile(r"[A-Za-z0-9._:@/+=-]{1,128}")
+_CAMPAIGN = re.compile(r"[A-Za-z0-9._:@/+=-]{1,64}")
+_NUMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+# https://www.w3.org/TR/trace-context/#traceparent-header: version ff and ids of zeros are invalid.
+_TRACE = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+_Word = TypeVar("_Word", bound=StrEnum)
+
+_NEEDED = {
+    "number": "is missing: the phone number id or the name of the number to send from",
+    "to": 'is missing: a phone number such as "+15551234567", or a user id',
+    "content": 'is missing: an object such as {"type": "text", "text": {"body": "Hello"}}',
+}
+
+
+# Each plain field has a function that returns the value as it is kept, or raises ValueError with a reason that repeats
+# what was given; None stands for a field that was left out.
+
+
+def _read_number(given: object) -> str:
+    """Read the number to send from: its phone number id or its name."""
+    wanted = 'a phone number id or a name such as "otp-us": a string of 1 to 64 characters from A-Za-z0-9._-'
+    return _matching(_NUMBER, given, wanted)
+
+
+def _read_to(given: object) -> str:
+    """Read the recipient; see `recipient.normalise`."""
+    if isinstance(given, str):
+        return recipient.normalise(given)
+    raise ValueError(f'must be a string such as "+15551234567", given {contents.shown(given)}')
+
+
+def read_key(given: object) -> str | None:
+    """Read the idempotency key, which Meta gets back to us with every receipt."""
+    wanted = "a string of 1 to 128 characters from A-Za-z0-9._:@/+=-"
+    return None if given is None else _matching(_KEY, given, wanted)
+
+
+def _read_campaign(given: object) -> str | None:
+    """Read the campaign, by which messages can be stopped together."""
+    wanted = "a string of 1 to 64 characters from A-Za-z0-9._:@/+=-"
+    return None if given is None else _matching(_CAMPAIGN, given, wanted)
+
+
+def _read_trace(given: object) -> str | None:
+    """Read the W3C traceparent under which the message was sent."""
+    wanted = 'a W3C traceparent such as "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"'
+    return None if given is None else _matching(_TRACE, given, wanted)
+
+
+def _read_word(words: type[_Word], given: object, default: _Word) -> _Word:
+    """Read one of a closed set of words."""
+    if given is None:
+        return default
+    try:
+        return words(given if isinstance(given, str) else "")
+    except ValueError:
+        raise ValueError(contents.one_of(words, given)) from None
+
+
+def read_moment(given: object) -> datetime | None:
+    """Read a point in time; it is kept in UTC."""
+    if given is None:
+        return None
+    try:
+        at = given if isinstance(given, datetime) else datetime.fromisoformat(str(given))
+        if at.utcoffset() is not None:
+            return at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(f'must be a time such as "2026-11-22T15:00:00Z", given {contents.shown(given)}') from None
+    raise ValueError(f'must say its time zone, as "{at.isoformat()}Z" does for UTC, given {contents.shown(str(given))}')
+
+
+def _read_ttl_s(given: object) -> float:
+    """Read the time to live in seconds."""
+    if isinstance(given, int | float) and not isinstance(given, bool) and 0 < given <= TTL_S_MAX:
+        return float(given)
+    wanted = f"a number of seconds above 0, at most {TTL_S_MAX} (30 days)"
+    raise ValueError(f"must be {wanted}, given {contents.shown(given)}")
+
+
+def _read_callback_data(given: object) -> str | None:
+    """Read what the producer wants back with every event of the message."""
+    if given is None:
+        return None
+    if not isinstance(given, str):
+        raise ValueError(f"must be a string, given {contents.shown(given)}")  # noqa: TRY004 - pydantic lets TypeErrors through
+    if len(given) > CALLBACK_DATA_CHARACTERS_MAX:
+        raise ValueError(f"must have at most {CALLBACK_DATA_CHARACTERS_MAX} characters, given {len(given)}")
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"has half a surrogate pair, which UTF-8 cannot say, given {contents.shown(given)}") from None
+    return given
+
+
+def _matching(form: re.Pattern[str], given: object, wanted: str) -> str:
+    if isinstance(given, str) and form.fullmatch(given):
+        return given
+    raise ValueError(f"must be {wanted}, given {contents.shown(given)}")
 
 
 def _lane(info: ValidationInfo) -> LaneDefaults:
@@ -60,19 +172,19 @@ def _lane(info: ValidationInfo) -> LaneDefaults:
 
 
 def _priority(given: object) -> Priority:
-    return fields.word(Priority, given, Priority.NORMAL)
+    return _read_word(Priority, given, Priority.NORMAL)
 
 
 def _category(given: object, info: ValidationInfo) -> Category:
-    return fields.word(Category, given, _lane(info).category)
+    return _read_word(Category, given, _lane(info).category)
 
 
 def _on_uncertain(given: object, info: ValidationInfo) -> OnUncertain:
-    return fields.word(OnUncertain, given, _lane(info).on_uncertain)
+    return _read_word(OnUncertain, given, _lane(info).on_uncertain)
 
 
 def _expires_at(given: object, info: ValidationInfo) -> datetime | None:
-    expires_at = fields.moment(given)
+    expires_at = read_moment(given)
     not_before = info.data.get("not_before")
     if expires_at and not_before and expires_at <= not_before:
         raise ValueError(f"must be later than not_before, {not_before.isoformat()}, given {expires_at.isoformat()}")
@@ -85,11 +197,11 @@ def _ttl_s(given: object, info: ValidationInfo) -> float | None:
         return None if has_expiry else float(_lane(info).ttl_s)
     if has_expiry:
         raise ValueError("give either ttl_s or expires_at")
-    return fields.ttl_s(given)
+    return _read_ttl_s(given)
 
 
 def _replaces(given: object, info: ValidationInfo) -> str | None:
-    older = fields.key(given)
+    older = read_key(given)
     if older is not None and older == info.data.get("key"):
         raise ValueError("must be the key of another message")
     return older
@@ -109,20 +221,20 @@ class Message(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    number: Annotated[str, PlainValidator(fields.number)]
+    number: Annotated[str, PlainValidator(_read_number)]
     # Whoever prints or logs a message must not give away to whom it goes and what it says.
-    to: Annotated[str, PlainValidator(fields.to)] = Field(repr=False)
+    to: Annotated[str, PlainValidator(_read_to)] = Field(repr=False)
     content: Annotated[dict[str, Any], PlainValidator(contents.read)] = Field(repr=False)
-    key: Annotated[str | None, PlainValidator(fields.key)] = None
+    key: Annotated[str | None, PlainValidator(read_key)] = None
     priority: Annotated[Priority, BeforeValidator(_priority)] = Priority.NORMAL
     category: Annotated[Category, BeforeValidator(_category)] = Field(default=None, validate_default=True)
-    campaign: Annotated[str | None, PlainValidator(fields.campaign)] = None
-    not_before: Annotated[datetime | None, BeforeValidator(fields.moment)] = None
+    campaign: Annotated[str | None, PlainValidator(_read_campaign)] = None
+    not_before: Annotated[datetime | None, BeforeValidator(read_moment)] = None
     expires_at: Annotated[datetime | None, BeforeValidator(_expires_at)] = None
     ttl_s: Annotated[float | None, PlainValidator(_ttl_s)] = Field(default=None, validate_default=True)
-    callback_data: Annotated[str | None, PlainValidator(fields.callback_data)] = Field(default=None, repr=False)
+    callback_data: Annotated[str | None, PlainValidator(_read_callback_data)] = Field(default=None, repr=False)
     on_uncertain: Annotated[OnUncertain, BeforeValidator(_on_uncertain)] = Field(default=None, validate_default=True)
-    trace: Annotated[str | None, PlainValidator(fields.trace)] = None
+    trace: Annotated[str | None, PlainValidator(_read_trace)] = None
     replaces: Annotated[str | None, PlainValidator(_replaces)] = None
 
     @classmethod
@@ -149,11 +261,71 @@ class Message(BaseModel):
     def _refuse(cls, given: Any, build: ModelWrapValidatorHandler[Self]) -> Self:
         """Turn pydantic's error into ours, wherever a message is built."""
         if isinstance(given, dict) and "phone_number_id" in given:
-            given = refusal.with_number(given)
+            given = _with_number(given)
         try:
             return build(given)
         except ValidationError as exc:
-            raise refusal.from_pydantic(exc, given, cls.model_fields) from None
+            raise _refusal(exc, given, cls.model_fields) from None
+
+
+def _refusal(exc: ValidationError, given: Any, known: Iterable[str]) -> errors.Refused:
+    """Return the refusal of a message that `exc` found wrong; unknown fields first, as they explain missing ones."""
+    details = exc.errors(include_url=False, include_input=False)
+    details.sort(key=lambda detail: detail["type"] != "extra_forbidden")
+    return _refused([problem for detail in details for problem in _problems(detail, tuple(known))], given)
+
+
+def _refused(problems: list[contents.Problem], given: Any) -> errors.Refused:
+    """Return one refusal for all problems: `field` and `reason` of the first, the others behind its reason."""
+    return errors.Refused(*together(tuple(problems)), _key_of(given))
+
+
+def _with_number(given: dict[str, Any]) -> dict[str, Any]:
+    """Return a copy of a message's fields with `number` in place of `phone_number_id`.
+
+    Raises:
+        Refused: both are given.
+    """
+    if "number" in given:
+        raise _refused([contents.Problem("phone_number_id", 'is another name for "number": give one of them')], given)
+    copy = dict(given)
+    copy["number"] = copy.pop("phone_number_id")
+    return copy
+
+
+def _problems(detail: ErrorDetails, known: tuple[str, ...]) -> Iterator[contents.Problem]:
+    field = str(detail["loc"][0]) if detail["loc"] else ""
+    cause = detail.get("ctx", {}).get("error")
+    if isinstance(cause, contents.ContentError):
+        yield from cause.problems
+    elif cause is not None:
+        yield contents.Problem(field, str(cause))
+    elif detail["type"] == "missing":
+        yield contents.Problem(field, _NEEDED[field])
+    elif detail["type"] == "extra_forbidden":
+        yield contents.Problem(_printable_field(field), f"unknown field{_hint(field, known)}")
+    else:
+        yield contents.Problem(field, detail["msg"])
+
+
+def _hint(unknown: str, known: tuple[str, ...]) -> str:
+    if unknown in contents.OF_THE_MESSAGE:
+        return f', use "{contents.OF_THE_MESSAGE[unknown]}"'
+    if unknown in contents.KINDS or unknown in contents.ENVELOPE or unknown in {"type", "context"}:
+        return ', it belongs into "content"'
+    return contents.nearest(unknown, known)
+
+
+def _printable_field(name: str) -> str:
+    return contents.shown(name)[1:-1]
+
+
+def _key_of(given: Any) -> str | None:
+    """Return the key of a refused message, if it has one that holds."""
+    try:
+        return read_key(given["key"])
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)

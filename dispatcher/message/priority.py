@@ -20,13 +20,9 @@ class Priority(StrEnum):
     NORMAL = "normal"
     BULK = "bulk"
 
-    @property
-    def lane(self) -> int:
-        """The place in the order of claiming: 0 is served first."""
-        return _ORDER[self]
 
-
-_ORDER = {Priority.URGENT: 0, Priority.NORMAL: 1, Priority.BULK: 2}
+LANE_OF: Mapping[Priority, int] = MappingProxyType({Priority.URGENT: 0, Priority.NORMAL: 1, Priority.BULK: 2})
+"""The lane's place in the order of claiming: 0 is served first."""
 
 
 class Category(StrEnum):

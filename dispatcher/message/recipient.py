@@ -6,7 +6,7 @@ import re
 import phonenumbers
 from phonenumbers import NumberParseException, ValidationResult
 
-from dispatcher.message.content.problem import shown
+from dispatcher.message.content.shape import shown
 
 # A business-scoped user id (BSUID): Meta's Message API specification, v25.0.
 _USER_ID = re.compile(r"([A-Z]{2}\.(?:ENT\.)?)([0-9A-Za-z]{1,128})")

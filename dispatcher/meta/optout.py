@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final, Self
 
 from dispatcher import errors
-from dispatcher.meta.updates import Inbound, Preference
+from dispatcher.meta.webhook import Inbound, Preference
 
 CATEGORY: Final = "marketing"
 """What a word is about; a one-time password still comes to somebody who wrote STOP."""

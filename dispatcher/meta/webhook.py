@@ -1,16 +1,21 @@
-"""Reads the body of a webhook into updates. Pure and total: any bytes, never an exception, no update lost with another.
+"""Meta's webhooks: who signed one, and its body as updates, each a value in our words.
 
-The shapes are those of Meta's webhook pages; whatever they leave open is taken as long as it can be told apart.
+Pure and total: any bytes, never an exception, no update lost with another. The shapes are those of Meta's webhook
+pages; whatever they leave open is taken as long as it can be told apart. Knows no HTTP.
 """
 
-from collections.abc import Callable, Iterator
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic_core import PydanticSerializationError, from_json, to_json
+
 from dispatcher.message import recipient
-from dispatcher.meta.parsing import compact, parsed
-from dispatcher.meta.updates import Inbound, Notice, Preference, Receipt, Unreadable, Update
-from dispatcher.policy import words
+from dispatcher.policy import codes
 
 _OBJECT = "whatsapp_business_account"
 _ID_CHARACTERS_MAX = 512
@@ -22,6 +27,113 @@ _SECONDS_MAX = 10**11  # the year 5138; what is later is in milliseconds
 
 _CATEGORIES = {"marketing_messages": "marketing"}
 _STOPS = {"stop": True, "resume": False}
+
+_SIGNATURE = re.compile(r"sha256=([0-9a-f]{64})")  # in lower case, as Meta writes it
+# What this package appends to each POST, and Meta echoes in every status: version, claim number and key.
+_OURS = re.compile(r"d1:(\d{1,9}):([A-Za-z0-9._:@/+=-]{1,128})")
+# Pairs of surrogates and other escapes are stepped over, so that what is left of surrogates stands alone.
+_ESCAPE = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
+_INTEGER_DIGITS_MAX = 4000  # Python refuses to convert longer integers
+
+
+def is_signed(body: bytes, header: str | None, secrets: Sequence[bytes]) -> bool:
+    """Whether `X-Hub-Signature-256` is that of the raw body under one of the app's secrets.
+
+    All secrets are tried, so that the time says nothing of which one fits. An empty secret signs nothing: anybody knows
+    it. Any header is taken, and nothing but the exact form is right.
+    """
+    found = _SIGNATURE.fullmatch(header or "")
+    if found is None:
+        return False
+    matches = [
+        hmac.compare_digest(hmac.new(secret, body, hashlib.sha256).hexdigest(), found[1])
+        for secret in secrets
+        if secret
+    ]
+    return any(matches)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A status of a message: `status` is sent, delivered, read, played, failed, or something newer.
+
+    `recipient` is a phone with `+`, a business-scoped user id, or empty; `code` and `error` are those of a failure,
+    `pricing` is Meta's object as compact JSON or empty, `at_s` Meta's time in seconds since 1970.
+    """
+
+    wamid: str
+    status: str
+    at_s: int
+    number: str
+    waba: str
+    recipient: str = ""
+    callback: str = ""
+    code: int | None = None
+    error: str = ""
+    pricing: str = ""
+
+    @property
+    def key(self) -> str:
+        """The key of the message, or empty if another program sent it."""
+        found = _OURS.fullmatch(self.callback)
+        return found[2] if found else ""
+
+    @property
+    def claim(self) -> int:
+        """The claim that posted it; 0 if another program did."""
+        found = _OURS.fullmatch(self.callback)
+        return int(found[1]) if found else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A message of a person to a number; `text` is what they wrote or tapped, `raw` all of it as compact JSON."""
+
+    wamid: str
+    sender: str
+    number: str
+    waba: str
+    at_s: int
+    kind: str
+    text: str
+    raw: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """A person wants no more of a category (`stops`), or wants it again."""
+
+    recipient: str
+    number: str
+    waba: str
+    category: str
+    stops: bool
+    at_s: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """News of a template, a number's quality or an account: Meta's `field` and its value as compact JSON."""
+
+    field: str
+    waba: str
+    at_s: int
+    raw: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An update that could not be read, kept as it came; `is_receipt` if a status may be lost with it."""
+
+    reason: str
+    raw: str
+    is_receipt: bool
+
+
+Update = Receipt | Inbound | Preference | Notice | Unreadable
 
 
 class _WrongError(Exception):
@@ -149,7 +261,7 @@ def _preference(_: str, row: Any, where: _Where) -> Preference:
         category=_CATEGORIES.get(category, category),
         stops=stops,
         at_s=_seconds(wish.get("timestamp"), where.at_s),
-        reason=words.clean(detail[:_TEXT_CHARACTERS_MAX]) if isinstance(detail, str) else "",
+        reason=codes.clean(detail[:_TEXT_CHARACTERS_MAX]) if isinstance(detail, str) else "",
     )
 
 
@@ -191,13 +303,13 @@ def _failure(given: Any) -> tuple[int | None, str]:
     rows = [row for row in given if isinstance(row, dict)] if isinstance(given, list) else []
     if not rows:
         return None, ""
-    code, *others = [words.code(row.get("code")) for row in rows[:10]]
+    code, *others = [codes.code_of(row.get("code")) for row in rows[:10]]
     texts = (rows[0].get("title"), rows[0].get("message"))
     text = next((text for text in texts if isinstance(text, str) and text), "")
-    error = words.clean(text[:_TEXT_CHARACTERS_MAX])
+    error = codes.clean(text[:_TEXT_CHARACTERS_MAX])
     for other in others:
         longer = f"{error} +{other}".lstrip()
-        if other is not None and len(longer.encode()) <= words.TEXT_BYTES:
+        if other is not None and len(longer.encode()) <= codes.TEXT_BYTES:
             error = longer
     return code, f"{'unknown' if code is None else code} {error}".rstrip()
 
@@ -253,3 +365,43 @@ def _seconds(given: Any, default: int) -> int:
     if not isinstance(given, int) or isinstance(given, bool) or not 0 < given < _SECONDS_MAX * 1000:
         return default
     return given if given < _SECONDS_MAX else given // 1000
+
+
+def parsed(body: bytes) -> Any:
+    """Return what the bytes say.
+
+    Half an emoji and numbers of thousands of digits are repaired, because one person's odd text must not hide the
+    other updates of its batch.
+
+    Raises:
+        ValueError: they are no JSON, or nested beyond all reason.
+    """
+    try:
+        return from_json(body)
+    except ValueError:
+        pass
+    text = _ESCAPE.sub(_repaired, body.decode(errors="replace"))
+    try:
+        return json.loads(text, parse_int=_integer)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def compact(value: Any) -> str:
+    """Return JSON without spaces.
+
+    Raises:
+        ValueError: it is nested too deeply.
+    """
+    try:
+        return to_json(value, inf_nan_mode="null").decode()
+    except PydanticSerializationError:
+        raise ValueError("nested too deeply") from None
+
+
+def _repaired(escape: re.Match[str]) -> str:
+    return r"\ufffd" if escape[1] else escape[0]
+
+
+def _integer(digits: str) -> int | str:
+    return int(digits) if len(digits) <= _INTEGER_DIGITS_MAX else digits

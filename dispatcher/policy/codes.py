@@ -1,6 +1,7 @@
-"""What each Graph error code means for a send: data, with its source beside it.
+"""What each Graph error code means, as an answer and as a `failed` receipt: data, with its source beside it. Pure.
 
-Knows no HTTP and no shapes of JSON; `judge` does. Sources, by short name:
+Also what is kept of Meta's words about a failure: one short line, nobody's number, nobody's token. Knows no HTTP and no
+shapes of JSON; `verdict` does. Sources, by short name:
 
     codes     developers.facebook.com, WhatsApp Cloud API, "Error codes"
     graph     developers.facebook.com, Graph API, "Rate limiting" and "Handle errors"
@@ -11,6 +12,7 @@ Knows no HTTP and no shapes of JSON; `judge` does. Sources, by short name:
 Meta asks to branch on the code and not on title, subcode or HTTP status: 429 and 400 both come with limits.
 """
 
+import re
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -107,7 +109,69 @@ TABLE: tuple[Row, ...] = (
 
 _BY_CODE: dict[int, Row] = {code: row for row in TABLE for code in range(row.code, (row.last or row.code) + 1)}
 
+# Seconds until the next try, which costs an attempt. Only what says nothing against the message or its recipient may go
+# again, and only while its body is still there: the id that failed proves that nobody has got it.
+_RETRY_AFTER_S: dict[int, float] = {
+    1: 30,  # unknown error (design)
+    2: 30,  # service down or overloaded (codes)
+    131000: 30,  # something went wrong (codes)
+    131016: 30,  # service overloaded (codes)
+    131057: 60,  # number in maintenance, a minute at most (codes)
+    130429: 5,  # throughput of the number (codes)
+    131056: 60,  # pair limit: a burst is paid back with six seconds a message (platform)
+}
+
+OPTED_OUT = 131050
+"""The user wants no more marketing (codes)."""
+
+TEXT_BYTES = 40  # of Meta's own words: a longer field would turn a small hash in Redis into a big one
+CODE_LIMIT = 10**9  # Graph codes have at most seven digits; more is somebody else's number
+
+# What Meta may quote back and we must not keep: a phone in any notation, a business-scoped user id, a token.
+_SECRETS = re.compile(
+    r"\+?\d(?:\W{0,3}\d){6,}"
+    r"|\b[A-Z]{2}\.(?:ENT\.)?[0-9A-Za-z]+"
+    r"|\bEAA\w+"
+    r"|(?<=token )\S*\d\S*",
+)
+# A long word is a token or a wamid (whose letters hide the phone), unless it reads like the name of a field.
+_LONG_WORD = re.compile(r"[\w|=+/.-]{20,}", re.ASCII)
+_FIELD_NAME = re.compile(r"[a-z_.]+")
+_PREFIX = re.compile(r"^\s*\(#\d+\)")
+_CODE = re.compile(r"[0-9]{1,9}")
+
 
 def find(code: int) -> Row | None:
     """Return the row of a Graph error code, or None for a code that this table does not know."""
     return _BY_CODE.get(code)
+
+
+def retry_after_s(code: int | None) -> float | None:
+    """Return after how many seconds a message that failed with `code` may be posted again; None for never."""
+    return None if code is None else _RETRY_AFTER_S.get(code)
+
+
+def error(name: str, text: str) -> str:
+    """Return `name` and at most 40 bytes of `text`, cleaned."""
+    kept = clean(text)
+    return f"{name} {kept}" if kept else name
+
+
+def clean(text: str) -> str:
+    """Return at most 40 bytes of `text`: one line, nobody's number, nobody's token."""
+    printable = "".join(char if char.isprintable() else " " for char in _PREFIX.sub("", text))
+    line = _SECRETS.sub("…", _LONG_WORD.sub(_unless_field, " ".join(printable.split())))
+    return line.encode()[:TEXT_BYTES].decode(errors="ignore").strip()
+
+
+def code_of(given: object) -> int | None:
+    """Return a Graph code that came as a number or as its digits; None for whatever else came."""
+    if isinstance(given, str) and _CODE.fullmatch(given):
+        given = int(given)
+    if not isinstance(given, int) or isinstance(given, bool) or not 0 <= given < CODE_LIMIT:
+        return None
+    return given
+
+
+def _unless_field(word: re.Match[str]) -> str:
+    return word[0] if _FIELD_NAME.fullmatch(word[0]) else "…"

@@ -1,6 +1,6 @@
 """Judges the reply to one POST: what became of the message, and what that means for the number's gate.
 
-Pure and total: any status, any JSON, never an exception. Knows no httpx, no queue and no clock; codes are in `table`.
+Pure and total: any status, any JSON, never an exception. Knows no httpx, no queue and no clock; codes are in `codes`.
 
 The Graph code decides, the HTTP status only where no known code is given. What is neither proved taken nor proved
 refused is uncertain, and that is also the default for whatever nobody has thought of.
@@ -9,7 +9,7 @@ refused is uncertain, and that is also the default for whatever nobody has thoug
 import re
 from typing import assert_never
 
-from dispatcher.policy import backoff, codes, words
+from dispatcher.policy import backoff, codes
 from dispatcher.policy.codes import Rule
 from dispatcher.policy.outcome import (
     Accepted,
@@ -54,25 +54,25 @@ def label(code: str) -> str:
     return code if code in LABELS else "other"
 
 
-def judge(reply: Reply, *, streak: int, retry_s: float, rand: float) -> Verdict:
+def judge(reply: Reply, *, streak: int, attempts: int, is_urgent: bool, rand: float) -> Verdict:
     """Return what a POST ended in.
 
-    `streak` counts the closings in a row of this number's gate so far, `rand` in [0, 1) is the chance in its backoff.
-    `retry_s` says in how many seconds this message is due again if it is refused for now.
+    `streak` counts the closings in a row of this number's gate so far, `attempts` those of the message before this one;
+    `rand` in [0, 1) is the chance in the backoff of both.
     """
     match reply:
         case Unsent(reason):
-            error = words.error("unsent", reason)
+            error = codes.error("unsent", reason)
             return Verdict(Snooze(error), _close(Why.UNREACHABLE, streak, rand), "unsent")
         case Lost(reason):
             return _uncertain("lost", reason, streak, rand)
         case Answer():
-            return _answered(reply, retry_s, (streak, rand))
+            return _answered(reply, attempts, (streak, rand), is_urgent=is_urgent)
         case _:
             assert_never(reply)
 
 
-def _answered(answer: Answer, retry_s: float, chance: tuple[int, float]) -> Verdict:
+def _answered(answer: Answer, attempts: int, chance: tuple[int, float], *, is_urgent: bool) -> Verdict:
     """Judge an answer: an id first, as what was taken must not be posted again; then the code; then the status."""
     wamid, taken_as = _receipt(answer)
     if wamid is not None:
@@ -81,7 +81,8 @@ def _answered(answer: Answer, retry_s: float, chance: tuple[int, float]) -> Verd
     rule = _rule(answer.status, code)
     name = f"http_{answer.status}" if code is None else str(code)
     if rule is Rule.REJECTED and _is_transient(answer.body, code):
-        return Verdict(RetryLater(retry_s, words.error(name, text)), Open(), name)
+        after_s = backoff.retry_s(attempts, is_urgent=is_urgent, rand=chance[1])
+        return Verdict(RetryLater(after_s, codes.error(name, text)), Open(), name)
     return _verdict(rule, name, text, chance)
 
 
@@ -100,7 +101,7 @@ def _rule(status: int, code: int | None) -> Rule:
 
 
 def _verdict(rule: Rule, name: str, text: str, chance: tuple[int, float]) -> Verdict:
-    error = words.error(name, text)
+    error = codes.error(name, text)
     match rule:
         case Rule.PAIR:
             # About one recipient: it says nothing of the number's throughput, so the gate neither closes nor opens.
@@ -124,13 +125,13 @@ def _taken(wamid: str, taken_as: object, streak: int, rand: float) -> Verdict:
         held = taken_as == _HELD
         return Verdict(Accepted(wamid, held), Open(), "held" if held else "ok")
     if taken_as == _PAUSED:
-        return Verdict(Reject(words.error("paused", "template paused, will not be delivered")), Open(), "paused")
+        return Verdict(Reject(codes.error("paused", "template paused, will not be delivered")), Open(), "paused")
     return _uncertain("unknown_status", taken_as if isinstance(taken_as, str) else "", streak, rand)
 
 
 def _uncertain(name: str, text: str, streak: int, rand: float) -> Verdict:
     for_s = backoff.full_jitter(streak, first_s=backoff.FIRST_S, cap_s=backoff.CAP_S, rand=rand)
-    return Verdict(Uncertain(words.error(name, text)), Doubt(for_s), name)
+    return Verdict(Uncertain(codes.error(name, text)), Doubt(for_s), name)
 
 
 def _close(why: Why, streak: int, rand: float) -> GateChange:
@@ -162,7 +163,7 @@ def _graph_error(body: object) -> tuple[int | None, str]:
     error = body.get("error") if isinstance(body, dict) else None
     if not isinstance(error, dict):
         return None, ""
-    code = words.code(error.get("code"))
+    code = codes.code_of(error.get("code"))
     if code is None:
         return None, ""
     texts = (error.get(field) for field in ("message", "title", "error_user_title"))

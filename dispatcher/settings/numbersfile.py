@@ -39,12 +39,13 @@ class Number:
     rate_per_s: float
     waba_id: str | None
     token: SecretStr
+    token_fingerprint: str = field(init=False)
+    """16 hexadecimal digits that tell tokens apart and say nothing about them; empty without a token."""
 
-    @property
-    def token_fingerprint(self) -> str:
-        """16 hexadecimal digits that tell tokens apart and say nothing about them; empty without a token."""
+    def __post_init__(self) -> None:
         token = self.token.get_secret_value()
-        return blake2b(token.encode(), digest_size=8, person=_FINGERPRINT_PERSON).hexdigest() if token else ""
+        digits = blake2b(token.encode(), digest_size=8, person=_FINGERPRINT_PERSON).hexdigest() if token else ""
+        object.__setattr__(self, "token_fingerprint", digits)
 
 
 class NumbersFile:

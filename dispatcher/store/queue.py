@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from dispatcher import errors
 from dispatcher.message.message import Message, body, fingerprint, label, template_label
-from dispatcher.message.priority import DEAD_KEPT_S, Priority
+from dispatcher.message.priority import DEAD_KEPT_S, LANE_OF, Priority
 from dispatcher.store.health import server_time
 from dispatcher.store.schema import LANES, PROCESS_ALIVE_S, US, Cell
 from dispatcher.store.scripts import Argument, Command, Steps, call, plain
@@ -31,6 +31,7 @@ class Record:
     """How a message stands. While it waits, `cause` says for what; of a dead one, what it died of.
 
     `unproven` counts how often it was posted again without proof, `others` are the further ids of one accepted twice.
+    `decides_at` is when an uncertain one is looked at next: it is then posted again, held as dead, or looked at later.
     """
 
     key: str
@@ -49,6 +50,7 @@ class Record:
     expires_at: datetime | None
     unproven: int = 0
     others: str = ""
+    decides_at: datetime | None = None
 
 
 class _Entry(NamedTuple):
@@ -110,7 +112,7 @@ def _entry(message: Message) -> _Entry:
         key=message.key,
         number=message.number,
         recipient=label(message.to),
-        priority=message.priority.lane,
+        priority=LANE_OF[message.priority],
         category=message.category,
         campaign=message.campaign or "",
         template=template_label(message.content) or "",
@@ -155,6 +157,7 @@ def _record(key: str, reply: bytes) -> Record:
         expires_at=moment(fields.get("expires")),
         unproven=round(_number(fields.get("unproven")) or 0),
         others=fields.get("others", ""),
+        decides_at=moment(found.get("decides")),
     )
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from dispatcher.meta.updates import Inbound, Notice, Preference, Receipt, Unreadable
-from dispatcher.policy import failed
+from dispatcher.meta.webhook import Inbound, Notice, Preference, Receipt, Unreadable
+from dispatcher.policy import codes
 from dispatcher.store.schema import US, Cell
 from dispatcher.store.scripts import Argument, Command, call
 
@@ -104,7 +104,7 @@ def keep_unreadable(cell: Cell, unreadable: Sequence[Unreadable]) -> Command[int
 
 
 def _receipt(receipt: Receipt) -> _Receipt:
-    after_s = failed.retry_after_s(receipt.code) if receipt.status == "failed" else None
+    after_s = codes.retry_after_s(receipt.code) if receipt.status == "failed" else None
     return _Receipt(
         key=receipt.key,
         claim=receipt.claim,

@@ -36,6 +36,12 @@ LAPSES = 3
 
 _DEFAULT_EVENTS_KEPT_S = 86_400
 _DIRECTIVE = re.compile(r"^-- (USES|KEYS|ARGS|ENTRY|REPLY|ROW)\s+([^(\n]+)", re.MULTILINE)
+# What a script had done before an error stays done.
+_COUNTED = """local is_whole, answer = pcall(main)
+write_counts()
+if not is_whole then error(answer, 0) end
+return answer
+"""
 _COMMENT = re.compile(r"^[ \t]*--.*$", re.MULTILINE)
 
 
@@ -122,7 +128,7 @@ def load(cell: Cell, name: str) -> Script:
     shared = "\n".join(_stripped(_read(f"shared/{part}")) for part in parts)
     main = _stripped(body)
     if "count" in parts:  # counts are written at the end, whichever way the script leaves
-        main = f"local function main()\n{main}\nend\nlocal answer = main()\nwrite_counts()\nreturn answer\n"
+        main = f"local function main()\n{main}\nend\n{_COUNTED}"
     text = "\n".join((_constants(cell), shared, _names(header), main))
     sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
     fields = (header[name] for name in ("KEYS", "ARGS", "ENTRY", "REPLY", "ROW"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from dispatcher import errors
-from dispatcher.meta.parsing import parsed
+from dispatcher.meta.webhook import parsed
 from dispatcher.store.schema import DOOR_SILENT_S, US, Cell
 from dispatcher.store.scripts import Argument, Command, Steps, call, plain
 

@@ -10,9 +10,8 @@ from functools import partial
 from aiolimiter import AsyncLimiter
 
 from dispatcher import errors
-from dispatcher.message.priority import Priority
+from dispatcher.message.priority import LANE_OF, Priority
 from dispatcher.meta.graph import Graph
-from dispatcher.policy.backoff import retry_s
 from dispatcher.policy.bucket import Bucket, Room, room
 from dispatcher.policy.outcome import Close, Reply, Uncertain, Verdict, Why
 from dispatcher.policy.verdict import judge
@@ -258,5 +257,5 @@ class Delivery:
 
 def _judged(reply: Reply, streak: int, message: Claimed) -> Verdict:
     rand = random.random()  # noqa: S311 - backoff is no secret
-    after_s = retry_s(message.attempts, is_urgent=message.priority == Priority.URGENT.lane, rand=rand)
-    return judge(reply, streak=streak, retry_s=after_s, rand=rand)
+    is_urgent = message.priority == LANE_OF[Priority.URGENT]
+    return judge(reply, streak=streak, attempts=message.attempts, is_urgent=is_urgent, rand=rand)

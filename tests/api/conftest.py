@@ -12,19 +12,22 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from dispatcher import Dispatcher
-from dispatcher.api.metrics import ApiMetrics
-from dispatcher.api.run import Api, Means, Times, assembled, words_of
+from dispatcher.api.run import Api, Timeouts, assembled, opt_out_words
 from dispatcher.api.server import address_of, listen
 from dispatcher.observe import logs
+from dispatcher.observe.metrics import ApiMetrics
 from dispatcher.settings import Settings
 from dispatcher.store import schema
 from dispatcher.store.embedded import Server
 from tests.api.meta import NUMBER, SECRET, WABA, WEBHOOKS, signed
 from tests.cell import eventually
+from tests.servers import PATIENCE_S
 from tests.store.cell import publish, published
 
 _CELLS = itertools.count(1)
 TOKEN = "open-sesame"
+LONG: dict[str, Any] = {"redis_timeout_s": 3.9, "number_lease_s": 7.8}
+"""As long as settings allow: here a slow answer of Redis is an answer."""
 
 
 @dataclass
@@ -62,13 +65,26 @@ class Running:
         seconds, micros = await self.redis.time()
         return int(seconds) * 1_000_000 + int(micros)
 
-    async def marks_a_gap_after(self, moment: int, within_s: float = 5) -> None:
+    async def marks_a_gap_after(self, moment: int, within_s: float = PATIENCE_S) -> None:
         async def is_marked() -> bool:
             return await self.gap() >= moment
 
         await eventually(is_marked, within_s)
 
-    async def works_off_all(self, within_s: float = 5) -> None:
+    async def beats_again(self) -> None:
+        """Wait for a beat that begins from now on."""
+        before = self.scripts("beat")
+
+        async def has_beaten() -> bool:
+            return self.scripts("beat") >= before + 2  # one may be under way
+
+        await eventually(has_beaten)
+
+    def scripts(self, name: str) -> int:
+        """How often a script was run by this process."""
+        return int(self.value("dispatcher_redis_script_seconds_count", script=name))
+
+    async def works_off_all(self, within_s: float = PATIENCE_S) -> None:
         async def is_empty() -> bool:
             return int(await self.redis.xlen(f"{self.prefix}webhooks")) == 0
 
@@ -77,31 +93,35 @@ class Running:
     async def end(self) -> None:
         """Stop it as SIGTERM does."""
         self.api.stop()
-        await asyncio.wait_for(self.task, 15)
+        await asyncio.wait_for(self.task, PATIENCE_S)
 
 
 @contextlib.asynccontextmanager
 async def running(
-    redis_url: str, *, cell: str = "", times: Times | None = None, **given: Any
+    redis_url: str,
+    *,
+    cell: str = "",
+    timeouts: Timeouts | None = None,
+    metrics: ApiMetrics | None = None,
+    **given: Any,
 ) -> AsyncIterator[Running]:
     """Run an API on a free port."""
     settings = Settings(
         redis_url=redis_url, cell=cell or f"api-{next(_CELLS)}", app_secrets=f"older,{SECRET}",
-        webhook_verify_token=TOKEN, redis_timeout_s=1.0, **given,
+        webhook_verify_token=TOKEN, **LONG, **given,
     )  # fmt: skip
-    listener = listen("127.0.0.1", 0)
-    url, metrics = address_of(listener), ApiMetrics(CollectorRegistry())
-    means = Means(settings, words_of(settings), listener, metrics, times or Times())
-    async with (
-        assembled(means) as api,
-        httpx.AsyncClient(base_url=url, timeout=20) as http,
-        Redis.from_url(redis_url, protocol=2) as redis,
-    ):
-        made = Running(api, url, settings, metrics, http, redis, asyncio.create_task(api.run()))
-        try:
-            yield made
-        finally:
-            await made.end()
+    with listen("127.0.0.1", 0) as listener:
+        url, metrics = address_of(listener), metrics or ApiMetrics(CollectorRegistry())
+        async with (
+            assembled(settings, opt_out_words(settings), listener, metrics, timeouts or Timeouts()) as api,
+            httpx.AsyncClient(base_url=url, timeout=PATIENCE_S) as http,
+            Redis.from_url(redis_url, protocol=2) as redis,
+        ):
+            made = Running(api, url, settings, metrics, http, redis, asyncio.create_task(api.run()))
+            try:
+                yield made
+            finally:
+                await made.end()
 
 
 @pytest.fixture

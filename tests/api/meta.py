@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.servers import PATIENCE_S
+
 NUMBER, WABA = "106540352242922", "102290129340398"
 SECRET = "0123456789abcdef0123456789abcdef"
 WEBHOOKS = "/webhooks/whatsapp"
@@ -57,7 +59,7 @@ class ApiProcess:
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    async def ended(self, within_s: float) -> int:
+    async def ended(self, within_s: float = PATIENCE_S) -> int:
         return await asyncio.to_thread(self.process.wait, within_s)
 
 

@@ -8,12 +8,13 @@ import pytest
 from redis.asyncio import Redis
 
 from dispatcher import Dispatcher
-from dispatcher.api.bodies import BODY_BYTES_MAX
-from dispatcher.api.run import Times
+from dispatcher.api.run import Timeouts
+from dispatcher.api.webhook_endpoint import BODY_BYTES_MAX
 from dispatcher.store.embedded import Server
 from tests.api.conftest import TOKEN, Running, message, running
 from tests.api.meta import SECRET, WEBHOOKS, signature, signed, status, webhook
 from tests.cell import eventually
+from tests.servers import PATIENCE_S
 
 BODY = webhook([status("k1")])
 
@@ -26,7 +27,7 @@ async def raw(api: Running, *parts: bytes, pause_s: float = 0.0) -> bytes:
             writer.write(part)
             await writer.drain()
             await asyncio.sleep(pause_s)
-        return await asyncio.wait_for(reader.read(100_000), 5)
+        return await asyncio.wait_for(reader.read(100_000), PATIENCE_S)
     finally:
         writer.close()
 
@@ -81,7 +82,7 @@ async def test_other_methods_and_paths_are_no_webhooks_and_nothing_is_missed(api
         (await api.http.get("/")).status_code,
     ]
     assert found == [405, 405, 404, 404]
-    await asyncio.sleep(0.2)
+    await api.beats_again()
     assert await api.gap() == before
 
 
@@ -191,7 +192,7 @@ async def test_a_length_that_promises_less_is_believed(api: Running) -> None:
 
 
 async def test_a_length_that_promises_more_is_waited_for_and_marked(server: Server, redis: Redis) -> None:
-    async with running(server.url, times=Times(body_s=0.2)) as api:
+    async with running(server.url, timeouts=Timeouts(body_s=0.2)) as api:
         before = await api.now()
         answer = await raw(api, head(f"Content-Length: {len(BODY) + 1}", f"X-Hub-Signature-256: {GOOD}") + BODY)
         assert answer.startswith(b"HTTP/1.1 408 ")
@@ -209,11 +210,9 @@ async def test_a_sender_that_hangs_up_is_marked(api: Running) -> None:
 
 
 async def test_a_head_that_drips_is_cut_off(server: Server, redis: Redis) -> None:
-    async with running(server.url, times=Times(head_s=0.3)) as api:
+    async with running(server.url, timeouts=Timeouts(head_s=0.3)) as api:
         drips = [bytes([byte]) for byte in head()[:20]]
-        began = asyncio.get_running_loop().time()
         assert await cut_off(api, *drips, pause_s=0.05)
-        assert asyncio.get_running_loop().time() - began < 2
         assert await raw(api, b"") == b""
         # and so is a second one on a kept connection
         first = head(f"Content-Length: {len(BODY)}", f"X-Hub-Signature-256: {GOOD}") + BODY

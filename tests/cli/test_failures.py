@@ -82,10 +82,10 @@ WRONG = [
     case("worker", "--processes", "0", error="Invalid value for '--processes'"),
     case("send", error="give --number and --to, or --file"),
     case("send", *TO, "--ttl", "soon", "--text", "Hello", error="write 90s, 15m, 2h, 1d, or seconds"),
-    case("send", "--file", "good.jsonl", "--replaces", "k1", error="--replaces: not with --file"),
+    case("send", "--file", "good.jsonl", "--replaces", "k1", error="--replaces cannot be used with --file"),
     case("send", "--file", "no.jsonl", error="no.jsonl cannot be read: No such file or directory"),
-    case("status", "k1", "--refused", error="give a key, --refused or --unreadable"),
-    case("events", "--group", "g", "--since", "1h", error="a group goes on where it stopped"),
+    case("status", "k1", "--refused", error="give only one of a key, --refused and --unreadable"),
+    case("events", "--group", "g", "--since", "1h", error="a group continues where it stopped"),
     case("cancel", error="Missing argument"),
     case("numbers", "shw", error="No such command 'shw'"),
     case("numbers show", "otp-us", "campaigns", error="unexpected extra argument"),
@@ -156,7 +156,7 @@ REFUSED = [
     (case("send", *TO, "--text", "", error="content.text.body: must have 1 to 4096 characters"), "content.text.body"),
     (case("send", *TO, "--text", "x", "--key", "k1", error="send this one under another key"), "key"),
     (case("send", *TO, "--text", "x", "--key", "k3", "--replaces", "k3", error="the key of another message"), "replaces"),
-    (case("send", "--file", "keyless.jsonl", error="Give each line a key, or all of them --batch NAME"), "key"),
+    (case("send", "--file", "keyless.jsonl", error="Give every line a key, or use --batch NAME"), "key"),
     (case("status", "k9", error="check the key and DISPATCHER_CELL"), "key"),
     (case("numbers show", "otp-uk", error="did you mean otp-us?"), "number"),
     (case("numbers pause", "otp-uk", error="did you mean otp-us?"), "number"),
@@ -186,7 +186,7 @@ ANSWERED = [
         case("numbers resume", "otp-us", error="`dispatcher numbers show otp-us` says how it stands"),
         {"number": "106540352242922", "resumed": False, "stops": []},
     ),
-    (case("stops lift", "all", error="there is none at all"), {"scope": "all", "lifted": False}),
+    (case("stops lift", "all", error="there is no stop at all"), {"scope": "all", "lifted": False}),
 ]
 
 

@@ -143,6 +143,7 @@ def test_help_imports_nothing_heavy() -> None:
         *OF_API,
         *OF_DEMO,
         "pydantic_settings",
+        *("asyncio", "phonenumbers", "pydantic", "redis"),
     } == set()
 
 
@@ -191,7 +192,7 @@ def test_a_wrong_password_is_named(commands: Commands, monkeypatch: pytest.Monke
     address = server.url
     assert (said.code, said.err) == (
         3,
-        f"dispatcher: Redis at {address} refuses us: check user and password in DISPATCHER_REDIS_URL",
+        f"dispatcher: Redis at {address} rejects our login: check user and password in DISPATCHER_REDIS_URL",
     )
 
 

@@ -196,7 +196,7 @@ def test_redis_lost_on_the_way_says_what_was_queued(own: tuple[Commands, Server]
 
 
 def test_data_of_another_kind_ends_a_file(commands: Commands) -> None:
-    commands.arrange(lambda cell: cell.redis.set(cell.keys("due"), "x"))
+    commands.arrange(lambda cell: cell.redis.set(cell.key("due"), "x"))
     said = commands.run("send", "--file", write(*numbered(300)), "--json")
     assert (said.code, said.json["ended"], said.json["queued"]) == (1, "broken", 0)
 

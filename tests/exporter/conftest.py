@@ -12,13 +12,17 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
-from dispatcher.exporter.journal import Journal
+from dispatcher.exporter.log import ExporterLog
+from dispatcher.exporter.look import FRESH_S
 from dispatcher.exporter.run import ExporterMetrics, assembled
 from dispatcher.observe import logs
 from dispatcher.settings import Settings
 from dispatcher.store.embedded import Server
+from tests.servers import PATIENCE_S
 from tests.store.cell import Cell
 
+LONG: dict[str, Any] = {"redis_timeout_s": 3.9, "number_lease_s": 7.8}
+"""As long as settings allow: here a slow answer of Redis is an answer."""
 Labels = frozenset[tuple[str, str]]
 
 
@@ -46,7 +50,7 @@ class Scrape:
 
 @dataclass
 class Exporter:
-    """An exporter whose looks go on for a second."""
+    """An exporter within this process."""
 
     metrics: ExporterMetrics
 
@@ -63,9 +67,11 @@ class Exporter:
 
 
 @asynccontextmanager
-async def exporting(url: str, timeout_s: float = 4.0, **given: Any) -> AsyncIterator[Exporter]:
-    settings = Settings(redis_url=url, **given)
-    async with assembled(settings, Journal("exporter"), timeout_s) as metrics:
+async def exporting(
+    url: str, timeout_s: float = PATIENCE_S, fresh_s: float = FRESH_S, **given: Any
+) -> AsyncIterator[Exporter]:
+    settings = Settings(redis_url=url, **{**LONG, **given})
+    with assembled(settings, ExporterLog("exporter"), timeout_s=timeout_s, fresh_s=fresh_s) as metrics:
         yield Exporter(metrics)
 
 

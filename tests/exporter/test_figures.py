@@ -4,11 +4,12 @@ import math
 from typing import Any
 
 import pytest
-from dispatcher.exporter.families import FAMILIES
 from redis.asyncio import Redis
 
-from dispatcher.meta.updates import Unreadable
-from dispatcher.store import queue, receipts, stops, work
+from dispatcher.exporter.collector import COUNTERS, FAMILIES
+from dispatcher.meta.webhook import Unreadable
+from dispatcher.settings import Number
+from dispatcher.store import numbers, queue, receipts, stops, work
 from tests.exporter.conftest import Scrape, scraped
 from tests.observe import docs
 from tests.servers import OwnServer, old_server_path
@@ -33,15 +34,15 @@ KINDS = ("all", "number", "lane", "waba", "credential", "template", "campaign")
 EMPTY = published("3", "spare", 20.0, "")
 
 
-async def register(cell: Cell, *numbers: Published, is_served: bool = True) -> None:
-    given = numbers or (published(NUMBER, "otp-us", RATE, WABA), published(OTHER, "campaigns", 1000.0, ""))
+async def register(cell: Cell, *given: Number, is_served: bool = True) -> None:
+    given = given or (published(NUMBER, "otp-us", RATE, WABA), published(OTHER, "campaigns", 1000.0, ""))
     await cell.run(numbers.publish, given)
     if is_served:
         await cell.run(work.announce, OWNER, {number.id: TOKEN for number in given})
 
 
 async def age(cell: Cell, number: str, priority: int, key: str, seconds: float) -> None:
-    lane = cell.cell.lane(number, priority)
+    lane = cell.cell.lanes(number)[priority]
     await cell.redis.zadd(lane, {key: await cell.now() - round(seconds * SECOND_US)})
 
 
@@ -57,7 +58,7 @@ async def test_an_empty_cell_has_all_that_needs_no_number(cell: Cell) -> None:
     assert found.by("cell_waiting", "lane") == found.by("cell_oldest_runnable_seconds", "lane")
     assert found.by("cell_waiting", "lane") == dict.fromkeys(LANES, 0)
     assert found.by("processes", "kind") == {"worker": 0, "door": 0}
-    assert 0 < (found.value("exporter_scrape_seconds") or 0) < 4
+    assert (found.value("exporter_scrape_seconds") or 0) > 0
     assert found.by("build_info", "version") != {}
 
 
@@ -67,12 +68,14 @@ async def test_every_metric_is_served_of_a_cell_with_something_of_everything(cel
     await cell.redis.xadd(cell.key("events"), {"v": "1"})
     await cell.redis.xgroup_create(cell.key("events"), "crm", "0")
     found = await scraped(cell.url)
-    assert found.names == {each.name for each in FAMILIES} | {"dispatcher_build_info"}
+    counters = {f"{each.name}_total" for each in COUNTERS}
+    assert found.names == {each.name for each in FAMILIES} | counters | {"dispatcher_build_info"}
     assert (found.value("events_lag_seconds", stream="events", group="crm") or -1) >= 0
 
 
 async def test_what_waits_is_counted_by_number_and_lane(cell: Cell) -> None:
     await register(cell)
+    began = await cell.now()
     for priority, count in zip(LANES, (1, 3, 5), strict=True):
         await cell.queue(*(f"{priority}-{n}" for n in range(count)), priority=priority)
     await cell.queue("later", number=OTHER, not_before="2222-01-01T00:00:00Z")
@@ -83,8 +86,9 @@ async def test_what_waits_is_counted_by_number_and_lane(cell: Cell) -> None:
     assert found.by("cell_waiting", "lane") == {"urgent": 1, "normal": 4, "bulk": 5}
     assert found.value("messages", state="waiting") == 10
     oldest = family(found, "queue_oldest_runnable_seconds", NUMBER)
-    assert oldest[2] == pytest.approx(60, abs=2)
-    assert all(0 < (each or 0) < 2 for each in oldest[:2])
+    took_s = (await cell.now() - began) / SECOND_US
+    assert 60 <= (oldest[2] or 0) <= 60 + took_s
+    assert all(0 <= (each or 0) <= took_s for each in oldest[:2])
     assert family(found, "queue_oldest_runnable_seconds", OTHER) == [0, 0, 0]
     assert found.value("cell_oldest_runnable_seconds", lane="bulk") == oldest[2]
 
@@ -153,11 +157,12 @@ async def test_a_block_is_shown_with_its_cause_and_ends(cell: Cell, why: str) ->
     await register(cell)
     await cell.queue("k1")
     shown = "other" if why == "garbage" else why
-    fields = {"streak": 1, "until": await cell.now() + 60 * SECOND_US, "why": why, "token": TOKEN}
+    began = await cell.now()
+    fields = {"streak": 1, "until": began + HOUR_US, "why": why, "token": TOKEN}
     assert await gate_after(cell, **fields) == (("blocked", shown), 0)
     found = await scraped(cell.url)
     wait = found.value("queue_estimated_wait_seconds", number=NUMBER, lane="normal")
-    assert wait == pytest.approx(60, abs=2)
+    assert 3600 - (await cell.now() - began) / SECOND_US <= (wait or 0) <= 3600
     assert found.by("cell_gates", "state") == {"open": 1, "blocked": 1, "half_open": 0, "stopped": 0}
     assert await gate_after(cell, until=1) == (("half_open", shown), pytest.approx(192))
     assert await gate_after(cell, streak=0) == (("open", ""), pytest.approx(192))
@@ -248,16 +253,26 @@ async def test_the_server_is_shown_as_it_is_set_up(own_server: OwnServer, old: b
 
 async def test_what_could_not_be_read_and_who_reads_late_is_shown(cell: Cell) -> None:
     await cell.run(receipts.keep_unreadable, [Unreadable("no JSON", "x", is_receipt=True)] * 3)
-    await cell.redis.xadd(cell.key("events"), {"v": "1"}, id=f"{(await cell.now() - HOUR_US) // 1000}-0")
+    began = await cell.now()
+    await cell.redis.xadd(cell.key("events"), {"v": "1"}, id=f"{(began - HOUR_US) // 1000}-0")
     await cell.redis.xgroup_create(cell.key("events"), "crm", "0")
     found = await scraped(cell.url)
     assert found.value("unreadable_webhooks") == 3
-    assert found.value("events_lag_seconds", stream="events", group="crm") == pytest.approx(3600, abs=2)
+    lag_s = found.value("events_lag_seconds", stream="events", group="crm") or 0
+    assert 3600 <= lag_s <= 3601 + (await cell.now() - began) / SECOND_US
+
+
+async def test_a_look_asks_for_nothing_twice(cell: Cell) -> None:
+    await register(cell)
+    await cell.redis.config_resetstat()
+    await scraped(cell.url)
+    stats = await cell.redis.info("commandstats")
+    assert stats["cmdstat_llen"]["calls"] == 2  # of refused jobs, and of what could not be read
 
 
 async def test_an_open_door_is_counted(cell: Cell) -> None:
     now = await cell.now()
-    await cell.redis.zadd(cell.key("doors"), {"open": now, "gone": now - 60 * SECOND_US})
+    await cell.redis.zadd(cell.key("doors"), {"open": now + HOUR_US, "gone": now - 60 * SECOND_US})
     assert (await scraped(cell.url)).value("processes", kind="door") == 1
 
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from dispatcher.meta.updates import Inbound, Notice, Update
-from dispatcher.meta.webhook import read
+from dispatcher.meta.webhook import Inbound, Notice, Update, read
 
 WEBHOOKS = Path(__file__).parents[3] / "shared" / "fixtures" / "meta-openapi-v23.0" / "webhooks"
 WABA, NUMBER, PERSON = "419561257915477", "106540352242922", "+16505551234"

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from dispatcher import errors
 from dispatcher.meta.optout import DEFAULTS, Words, bare, preference
-from dispatcher.meta.updates import Inbound, Preference
+from dispatcher.meta.webhook import Inbound, Preference
 
 WORDS = Words.default()
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.meta.signature import is_signed
+from dispatcher.meta.webhook import is_signed
 
 BODY, SECRET, OTHER = b'{"entry":[]}', b"app secret", b"new app secret"
 

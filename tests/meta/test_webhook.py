@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.meta.updates import Inbound, Notice, Preference, Receipt, Unreadable
-from dispatcher.meta.webhook import read
+from dispatcher.meta.webhook import Inbound, Notice, Preference, Receipt, Unreadable, read
 from tests.meta.bodies import NUMBER, WABA, body, entry, status, value, webhook
 
 UPDATES = (Receipt, Inbound, Preference, Notice, Unreadable)

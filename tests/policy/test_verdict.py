@@ -30,7 +30,8 @@ from dispatcher.policy.outcome import (
 from dispatcher.policy.verdict import LABELS, judge, label
 
 STREAK = 2  # so that the first closing of 0.25 s has doubled to 1 s, and 5 s to 20 s
-RETRY_S = 7.0
+ATTEMPTS = 1  # so that the first wait of 30 s has doubled
+RETRY_S = 30.0
 THROTTLED = Close(Why.THROTTLED, 0.5)
 CREDENTIAL = Close(Why.CREDENTIAL, 10.0)
 UNREACHABLE = Close(Why.UNREACHABLE, 0.5)
@@ -38,7 +39,7 @@ DOUBT = Doubt(0.5)
 
 
 def verdict(reply: Reply) -> Verdict:
-    return judge(reply, streak=STREAK, retry_s=RETRY_S, rand=0.5)
+    return judge(reply, streak=STREAK, attempts=ATTEMPTS, is_urgent=False, rand=0.5)
 
 
 def error(code: object, message: object = "", **more: object) -> dict[str, object]:
@@ -138,6 +139,8 @@ def test_unknown_code_with_a_client_error_is_refused(status: int) -> None:
 def test_unknown_code_that_calls_itself_transient_is_tried_again_later(status: int) -> None:
     reply = Answer(status, error(999_999, "New", is_transient=True))
     assert verdict(reply) == Verdict(RetryLater(RETRY_S, "999999 New"), Open(), "999999")
+    urgent = judge(reply, streak=STREAK, attempts=ATTEMPTS, is_urgent=True, rand=0.5)
+    assert urgent.outcome == RetryLater(0.2, "999999 New")
 
 
 @pytest.mark.parametrize("is_transient", [False, None, "true", 1, {}])
@@ -304,7 +307,7 @@ REPLIES: st.SearchStrategy[Any] = ANSWERS | st.builds(Lost, st.text()) | st.buil
 
 @given(reply=REPLIES, streak=st.integers(0), rand=st.floats(0, 1, exclude_max=True))
 def test_every_reply_has_a_verdict_that_can_be_kept(reply: Reply, streak: int, rand: float) -> None:
-    judged = judge(reply, streak=streak, retry_s=RETRY_S, rand=rand)
+    judged = judge(reply, streak=streak, attempts=ATTEMPTS, is_urgent=False, rand=rand)
     assert label(judged.code) in LABELS
     match judged.gate:
         case Close(_, for_s) | Doubt(for_s):

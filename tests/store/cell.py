@@ -8,15 +8,16 @@ from typing import Any, TypeVar, overload
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
+from dispatcher import Dispatcher
 from dispatcher.message.message import Message
-from dispatcher.meta.updates import Receipt
+from dispatcher.meta.webhook import Receipt
 from dispatcher.policy.bucket import Room
 from dispatcher.settings import Number
 from dispatcher.store import numbers, queue, receipts, schema, stops, work
 from dispatcher.store.pipeline import Pipeline
 from dispatcher.store.queue import Enqueued
 from dispatcher.store.receipts import Applied
-from dispatcher.store.scripts import Command, Steps
+from dispatcher.store.scripts import Argument, Command, Steps, plain
 from dispatcher.store.stops import Stop
 from dispatcher.store.work import Batch, Claimed, Settlement
 
@@ -82,9 +83,8 @@ class Asking:
 class _Sender(Number):
     """A number whose token has the fingerprint that a test wants."""
 
-    @property
-    def token_fingerprint(self) -> str:
-        return self.token.get_secret_value()
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "token_fingerprint", self.token.get_secret_value())
 
 
 class Cell:
@@ -98,6 +98,7 @@ class Cell:
         self.redis: Any = redis
         self.cell = cell or schema.Cell()
         self.pipeline = Pipeline(redis)
+        self.client = Dispatcher(self.pipeline, self.cell)
         self.url = ""
         self.handed_out: list[Claimed] = []
         self._sequence = 0
@@ -112,6 +113,10 @@ class Cell:
         """Carry out a command or steps of the store."""
         made = make(self.cell, *args, **fields)
         return await (self.pipeline.run(made) if isinstance(made, Command) else self.pipeline.follow(made))
+
+    async def command(self, *words: Argument) -> Any:
+        """Carry out a command of Redis's own; its raw reply."""
+        return await self.pipeline.run(plain(*words, parse=lambda reply: reply))
 
     def key(self, name: str) -> str:
         return self.cell.key(name)

@@ -3,18 +3,17 @@
 from typing import Any
 
 import pytest
-from dispatcher.store.chores import Chores
 
-from dispatcher.store import chores, queue, work
-from dispatcher.store.campaigns import Campaigns, CampaignStanding
+from dispatcher.store import campaigns, queue, work
+from dispatcher.store.campaigns import CampaignStanding
 from tests.store.cell import HOUR_US, NUMBER, OTHER, Cell, message, template, text
 from tests.store.test_poison import poison
 
 DAY_US = 24 * HOUR_US
 
 
-def running(cell: Cell) -> Campaigns:
-    return Campaigns(cell.line, cell.keys)
+async def running(cell: Cell, most: int = 20) -> list[CampaignStanding]:
+    return await cell.run(campaigns.running, most)
 
 
 def standing(name: str, unsettled: int, **settled: int) -> CampaignStanding:
@@ -38,7 +37,7 @@ async def test_what_is_settled_again_is_counted_once(cell: Cell) -> None:
         await cell.settle(third, "retry", HOUR_US)
         await cell.run(queue.cancel, "k3")
     assert await cell.campaign() == {"queued": 3, "accepted": 1, "dead": 1, "cancelled": 1}
-    assert await running(cell).running(20) == [standing("spring", 0, accepted=1, dead=1, cancelled=1)]
+    assert await running(cell) == [standing("spring", 0, accepted=1, dead=1, cancelled=1)]
 
 
 async def test_what_is_settled_on_the_way_is_counted(cell: Cell) -> None:
@@ -49,7 +48,7 @@ async def test_what_is_settled_on_the_way_is_counted(cell: Cell) -> None:
     await cell.redis.delete(cell.key("body:k3"))
     await cell.claim_all()
     assert await cell.campaign() == {"queued": 4, "expired": 2, "dead": 1}
-    assert await running(cell).running(20) == [standing("spring", 1, expired=2, dead=1)]
+    assert await running(cell) == [standing("spring", 1, expired=2, dead=1)]
 
 
 async def test_a_message_that_moves_between_settled_states_is_counted_where_it_is(cell: Cell) -> None:
@@ -92,7 +91,7 @@ async def test_silent_campaigns_are_forgotten(cell: Cell) -> None:
     for name in ("old", "spring"):
         await cell.queue(name, campaign=name)
     await cell.redis.zadd(cell.key("campaigns"), {"old": await cell.now() - 31 * DAY_US})
-    await Chores(cell.line, cell.keys, 86_400).forget_campaigns()
+    await cell.run(campaigns.forget)
     assert await cell.members("campaigns") == ["spring"]
     assert await cell.campaign("old") == {}
     assert await cell.campaign("spring") == {"queued": 1}
@@ -100,12 +99,12 @@ async def test_silent_campaigns_are_forgotten(cell: Cell) -> None:
 
 async def test_of_too_many_campaigns_those_silent_longest_are_forgotten(cell: Cell) -> None:
     now = await cell.now()
-    names = {f"c{n}": now - DAY_US + n for n in range(chores.CAMPAIGNS_MAX + 1200)}
+    names = {f"c{n}": now - DAY_US + n for n in range(campaigns.CAMPAIGNS_MAX + 1200)}
     await cell.redis.zadd(cell.key("campaigns"), names)
     await cell.redis.hset(cell.key("campaign:c0"), "queued", 1)
-    await Chores(cell.line, cell.keys, 86_400).forget_campaigns()
+    await cell.run(campaigns.forget)
     left = await cell.members("campaigns")
-    assert (len(left), left[0]) == (chores.CAMPAIGNS_MAX, "c1200")
+    assert (len(left), left[0]) == (campaigns.CAMPAIGNS_MAX, "c1200")
     assert await cell.campaign("c0") == {}
 
 
@@ -115,12 +114,12 @@ async def test_those_with_most_unsettled_come_first_and_ended_ones_stay_for_a_wh
     await cell.queue("c", "d", campaign="ended")
     await cell.run(queue.cancel, "c")
     await cell.run(queue.cancel, "d")
-    found = await running(cell).running(20)
+    found = await running(cell)
     assert found == [standing("large", 20), standing("small", 3), standing("ended", 0, cancelled=2)]
-    assert await running(cell).running(2) == found[:2]
+    assert await running(cell, 2) == found[:2]
     long_ago = await cell.now() - HOUR_US
     await cell.redis.zadd(cell.key("campaigns"), {"ended": long_ago, "small": long_ago})
-    assert await running(cell).running(20) == found[:2]
+    assert await running(cell) == found[:2]
 
 
 @pytest.mark.parametrize("kind", ["string", "list", "set", "zset", "hash"])
@@ -128,12 +127,12 @@ async def test_a_poisoned_count_stops_no_message(cell: Cell, kind: str) -> None:
     await poison(cell, cell.key("campaign:spring"), kind)
     await poison(cell, cell.key("campaigns"), "list")
     await cell.queue("k1", campaign="spring")
-    assert await running(cell).running(20) == []
+    assert await running(cell) == []
     [claimed] = await cell.claim_all()
     assert await cell.settle(claimed, "accepted") == "accepted"
     await cell.redis.delete(cell.key("campaigns"))
     await cell.redis.zadd(cell.key("campaigns"), {"spring": await cell.now()})
-    [found] = await running(cell).running(20)
+    [found] = await running(cell)
     assert found.unsettled == 0
 
 
@@ -145,7 +144,7 @@ async def test_a_count_that_is_no_number_stops_no_message(cell: Cell, value: Any
     await cell.queue("k1", campaign="spring", content=template())
     [claimed] = await cell.claim_all()
     assert await cell.settle(claimed, "accepted") == "accepted"
-    [found] = await running(cell).running(20)
+    [found] = await running(cell)
     assert found.name == "spring"
 
 
@@ -153,6 +152,6 @@ async def test_campaigns_of_hostile_names_are_counted_apart(cell: Cell) -> None:
     names = ["a:b", "a", "b", "a@b=+c", "x" * 64]
     for n, name in enumerate(names):
         await cell.queue(f"k{n}", campaign=name)
-    found = {each.name: each.unsettled for each in await running(cell).running(20)}
+    found = {each.name: each.unsettled for each in await running(cell)}
     assert len(found) == len(names)
     assert set(found.values()) == {1}

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from dispatcher.policy.bucket import Bucket, Room
-from dispatcher.store import queue, stops, work
+from dispatcher.store import queue, stops
 from tests.store.cell import (
     AMPLE,
     HOUR_US,
@@ -31,7 +31,7 @@ async def test_a_claim_moves_messages_to_sending_under_a_lease(cell: Cell) -> No
     await cell.own()
     batch = await cell.claim()
     assert keys_of(batch.messages) == ["k1", "k2"]
-    for name, lease_s in (("k1", LEASES.message_lease_s[0]), ("k2", LEASES.messages_s[2])):
+    for name, lease_s in (("k1", LEASES.message_lease_s[0]), ("k2", LEASES.message_lease_s[2])):
         assert await cell.sets_of(name) == {"sending", "expiry"}
         assert await cell.score("sending", name) == batch.claimed_at_us + lease_s * SECOND_US
         record = await cell.record(name)
@@ -150,8 +150,8 @@ async def test_the_same_sequence_brings_the_same_batch(cell: Cell) -> None:
     await cell.queue("k1", "k2")
     await cell.own()
     asking = cell.asking()
-    first = await cell.run(work.claim, asking)
-    again = await cell.run(work.claim, asking)
+    first = await cell.ask(asking)
+    again = await cell.ask(asking)
     assert again.messages == first.messages
     assert keys_of(first.messages) == ["k1", "k2"]
     assert (await cell.record())["claim"] == "1"
@@ -161,13 +161,13 @@ async def test_the_same_sequence_brings_the_same_batch_though_another_serves_the
     await cell.queue("k1")
     await cell.own(owner="process-1")
     asking = cell.asking(owner="process-1")
-    first = await cell.run(work.claim, asking)
+    first = await cell.ask(asking)
     await cell.queue("k2")
     await cell.own(owner="process-2")
     assert keys_of((await cell.claim(owner="process-2", sequence=1)).messages) == ["k2"]
-    assert (await cell.run(work.claim, asking)).messages == first.messages
+    assert (await cell.ask(asking)).messages == first.messages
     await cell.own(owner="process-2")
-    again = await cell.run(work.claim, asking)
+    again = await cell.ask(asking)
     assert (again.state, again.messages) == ("lost", first.messages)
 
 
@@ -175,10 +175,10 @@ async def test_a_batch_asked_for_again_leaves_out_what_was_settled(cell: Cell) -
     await cell.queue("k1", "k2", "k3")
     await cell.own()
     asking = cell.asking()
-    first = await cell.run(work.claim, asking)
+    first = await cell.ask(asking)
     await cell.settle(first.messages[0], "accepted")
     await cell.settle(first.messages[1], "release")
-    assert keys_of((await cell.run(work.claim, asking)).messages) == ["k3"]
+    assert keys_of((await cell.ask(asking)).messages) == ["k3"]
 
 
 async def test_a_batch_is_not_brought_to_another_process_with_the_same_sequence(cell: Cell) -> None:
@@ -242,7 +242,7 @@ async def test_an_echo_and_a_lost_claim_say_the_rate_as_well(cell: Cell) -> None
     await cell.set_gate(rate=1000)
     asking = cell.asking()
     for _ in range(2):
-        assert (await cell.run(work.claim, asking)).bucket == Bucket(1000, 16, 960)
+        assert (await cell.ask(asking)).bucket == Bucket(1000, 16, 960)
     lost = await cell.claim(owner="process-2")
     assert (lost.state, lost.bucket) == ("lost", Bucket(1000, 16, 960))
 

@@ -1,13 +1,18 @@
 """Decisions about uncertain messages: each condition under which silence proves that a message was not accepted, alone."""
 
+import itertools
+
 import pytest
 
-from dispatcher.store import queue, work
-from dispatcher.store.work import Claimed, Tended
+from dispatcher.store import queue, webhooks, work
+from dispatcher.store.schema import DOOR_SILENT_S
+from dispatcher.store.work import Claimed, Decided
 from tests.store.cell import HOUR_US, NUMBER, OTHER, SECOND_US, Cell, template, unpacked
 
 WINDOW_US = 60 * SECOND_US
+SILENT_US = DOOR_SILENT_S * SECOND_US
 DOOR = "door"
+COUNT = itertools.count(1)
 
 
 async def uncertain(cell: Cell, key: str = "k1", windows: int = 1, **fields: object) -> Claimed:
@@ -27,14 +32,17 @@ async def age(cell: Cell, key: str, windows: int = 1) -> None:
 
 
 async def all_conditions(cell: Cell, number: str = NUMBER, template: str = "") -> None:
-    """A door without a gap for an hour, and a receipt of a message claimed just now."""
+    """A door without a gap for an hour, everything worked off, and a receipt of a message claimed just now."""
     now = await cell.now()
     await cell.redis.hset(cell.key(DOOR), mapping={"gap": now - HOUR_US, "seen": now})
+    await cell.redis.zadd(cell.key("doors"), {"door-1": now})
+    await cell.run(webhooks.create_group, cell.key("webhooks"))
     await cell.redis.hset(cell.key(f"witness:{number}"), template, now)
 
 
-async def decided(cell: Cell) -> Tended:
-    return await cell.run(work.tend, "process-1")
+async def decided(cell: Cell) -> Decided:
+    await cell.run(work.tend, "process-1")
+    return await cell.run(work.decide)
 
 
 async def test_silence_under_all_conditions_proves_that_it_was_not_accepted(cell: Cell) -> None:
@@ -51,16 +59,23 @@ async def test_silence_under_all_conditions_proves_that_it_was_not_accepted(cell
     assert again.claim == 2
 
 
-CONDITIONS = ["no door", "door shut", "gap", "intake behind", "no witness", "witness too early", "another number's"]
 REASONS = {
     "no door": "no webhook door",
     "door shut": "webhook door is shut",
+    "door silent": "a webhook door is silent",
+    "another door silent": "a webhook door is silent",
     "gap": "webhook door had a gap",
+    "clock behind the webhooks": "the clock stepped back",
+    "clock behind a door": "the clock stepped back",
     "intake behind": "webhooks not worked off",
+    "no stream": "webhooks not worked off",
     "no witness": "no receipt of a later message",
     "witness too early": "no receipt of a later message",
     "another number's": "no receipt of a later message",
 }
+
+
+CONDITIONS = list(REASONS)
 
 
 async def break_condition(cell: Cell, broken: str) -> None:
@@ -70,11 +85,24 @@ async def break_condition(cell: Cell, broken: str) -> None:
         case "no door":
             await cell.redis.delete(cell.key(DOOR))
         case "door shut":
-            await cell.redis.hset(cell.key(DOOR), "seen", now - 6 * SECOND_US)
+            await cell.run(webhooks.beat, "door-1", gap=True, forwards=(), is_last=True)
+            await cell.redis.hset(cell.key(DOOR), "gap", now - HOUR_US)
+        case "door silent":
+            await cell.redis.zadd(cell.key("doors"), {"door-1": now - SILENT_US})
+        case "another door silent":
+            await cell.redis.zadd(cell.key("doors"), {"door-2": now - SILENT_US})
         case "gap":
             await cell.redis.hset(cell.key(DOOR), "gap", (await cell.record())["claimed"])
         case "intake behind":
             await cell.redis.xadd(cell.key("webhooks"), {"body": "{}"}, id=f"{since // 1000 + 1}-0")
+            await cell.redis.hset(cell.key("msg:k1"), "mark", f"{since} {now // 1000}-0")  # seen at an earlier look
+        case "clock behind the webhooks":
+            stored = await cell.redis.xadd(cell.key("webhooks"), {"body": "{}"}, id=f"{now // 1000 + 60_000}-0")
+            await cell.redis.xdel(cell.key("webhooks"), stored)
+        case "clock behind a door":
+            await cell.redis.zadd(cell.key("doors"), {"door-2": now + HOUR_US})
+        case "no stream":
+            await cell.redis.delete(cell.key("webhooks"))
         case "no witness":
             await cell.redis.delete(witness)
         case "witness too early":
@@ -136,10 +164,83 @@ async def test_a_witness_half_a_window_later_is_enough(cell: Cell) -> None:
     assert (await decided(cell)).absent == 1
 
 
-async def test_webhooks_that_came_after_the_window_do_not_matter(cell: Cell) -> None:
+# webhooks that are not worked off
+
+
+async def look_was_due(cell: Cell, ago_us: int) -> None:
+    """Let the look at a message be late, as if no worker had been there."""
+    await cell.redis.zadd(cell.key("uncertain"), {"k1": await cell.now() - ago_us})
+
+
+async def stored(cell: Cell, ago_us: int) -> bytes:
+    """A body that the door stored then, by its clock, and nobody has worked off."""
+    at_ms = (await cell.now() - ago_us) // 1000
+    found: bytes = await cell.redis.xadd(cell.key("webhooks"), {"body": "{}"}, id=f"{at_ms}-{next(COUNT)}")
+    return found
+
+
+async def test_what_was_stored_before_now_counts_also_if_it_looks_later_than_the_look(cell: Cell) -> None:
+    """A clock that stepped back between the two gave the body a later time than the message."""
     await uncertain(cell)
     await all_conditions(cell)
-    await cell.redis.xadd(cell.key("webhooks"), {"body": "{}"}, id=f"{await cell.now() // 1000 + 60_000}-0")
+    await look_was_due(cell, 10 * SECOND_US)
+    await stored(cell, 5 * SECOND_US)
+    assert (await decided(cell)).absent == 0
+    assert await cell.state() == "uncertain"
+    assert (await cell.record())["cause"] == "webhooks not worked off"
+
+
+async def test_what_is_worked_off_soon_delays_a_decision_by_a_second(cell: Cell) -> None:
+    await uncertain(cell)
+    await all_conditions(cell)
+    now, body = await cell.now(), await stored(cell, 0)
+    await decided(cell)
+    assert (await cell.score("uncertain", "k1") or 0) - now == pytest.approx(SECOND_US, abs=SECOND_US // 2)
+    await cell.redis.xdel(cell.key("webhooks"), body)
+    await look_was_due(cell, 0)
+    assert (await decided(cell)).absent == 1
+    assert "mark" not in await cell.record()
+
+
+async def test_webhooks_that_never_end_keep_no_decision_from_being_made(cell: Cell) -> None:
+    """What came after the first look does not matter: the window had passed by then."""
+    await uncertain(cell)
+    await all_conditions(cell)
+    first = await stored(cell, 0)
+    assert (await decided(cell)).absent == 0
+    await stored(cell, 0)
+    await cell.redis.xdel(cell.key("webhooks"), first)
+    await look_was_due(cell, 0)
+    assert (await decided(cell)).absent == 1
+
+
+async def test_a_look_at_an_earlier_claim_counts_for_no_later_one(cell: Cell) -> None:
+    claimed = await uncertain(cell)
+    await all_conditions(cell)
+    await stored(cell, 0)
+    await decided(cell)
+    assert "mark" in await cell.record()
+    await cell.settle(claimed, "release")
+    [again] = await cell.claim_all()
+    await cell.settle(again, "uncertain")
+    await age(cell, "k1")
+    await all_conditions(cell)
+    await cell.redis.delete(cell.key("webhooks"))
+    await cell.run(webhooks.create_group, cell.key("webhooks"))
+    await stored(cell, 0)
+    assert (await decided(cell)).absent == 0
+
+
+# doors
+
+
+async def test_a_door_that_says_goodbye_is_waited_for_no_longer(cell: Cell) -> None:
+    await uncertain(cell)
+    await all_conditions(cell)
+    await break_condition(cell, "another door silent")
+    await cell.redis.zadd(cell.key("doors"), {"door-2": await cell.now()})
+    await cell.run(webhooks.beat, "door-2", gap=True, forwards=(), is_last=True)
+    await cell.redis.hset(cell.key(DOOR), "gap", await cell.now() - HOUR_US)  # its start
     assert (await decided(cell)).absent == 1
 
 
@@ -235,7 +336,7 @@ async def test_what_was_sent_again_without_proof_is_never_plainly_expired(cell: 
     await resendable(cell)
     await decided(cell)
     await cell.end_time("k1")
-    assert (await decided(cell)).held == 1
+    assert (await cell.run(work.tend, "process-1")).held == 1
     record = await cell.record()
     assert (record["state"], record["cause"]) == ("dead", "held")
 
@@ -251,7 +352,7 @@ async def test_the_claim_too_holds_what_was_sent_again_without_proof(cell: Cell)
 async def test_nothing_is_sent_again_past_its_time(cell: Cell) -> None:
     await resendable(cell)
     await cell.end_time("k1")
-    assert (await decided(cell)).held == 1
+    assert (await cell.run(work.tend, "process-1")).held == 1
     assert await cell.state() == "dead"
 
 
@@ -322,7 +423,7 @@ async def test_a_claim_that_ended_late_still_wins(cell: Cell) -> None:
     assert unpacked((await cell.redis.get(cell.key("msg:k1"))).decode())["state"] == "accepted"
 
 
-@pytest.mark.parametrize("name", ["door", "webhooks", "held", f"witness:{NUMBER}"])
+@pytest.mark.parametrize("name", ["door", "doors", "webhooks", "held", f"witness:{NUMBER}"])
 async def test_what_is_not_what_it_should_be_proves_nothing_and_stops_nothing(cell: Cell, name: str) -> None:
     await uncertain(cell, content=template("shipped"))
     await all_conditions(cell, template="shipped")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from dispatcher.message.priority import LANE_DEFAULTS, Priority
-from dispatcher.store import queue
+from dispatcher.message.priority import LANE_DEFAULTS, LANE_OF, Priority
+from dispatcher.store import queue, schema
 from dispatcher.store.queue import Enqueued
 from tests.store.cell import HOUR_US, NUMBER, OTHER, OWNER, SECOND_US, Cell, message, template, text
 
@@ -41,7 +41,7 @@ async def test_no_name_of_a_key_goes_past_the_cell(cell: Cell) -> None:
     names = {name.decode() for name in await cell.redis.keys("*")}
     assert names == {
         f"dispatch:{{main}}:{name}"
-        for name in ("body:k1", "due", "expiry", "extra:k1", f"lane:{NUMBER}:1", "msg:k1")
+        for name in ("body:k1", "counts", "due", "expiry", "extra:k1", f"lane:{NUMBER}:1", "msg:k1")
     }  # fmt: skip
 
 
@@ -59,7 +59,7 @@ async def test_a_message_lives_as_long_as_its_lane_says(cell: Cell, priority: Pr
     ttl_s = LANE_DEFAULTS[priority].ttl_s
     assert int(record["expires"]) - int(record["due"]) == ttl_s * SECOND_US
     assert record["on_uncertain"] == LANE_DEFAULTS[priority].on_uncertain
-    assert await cell.lane(priority.lane) == ["k1"]
+    assert await cell.lane(LANE_OF[priority]) == ["k1"]
 
 
 async def test_not_before_is_its_place_and_where_its_time_to_live_begins(cell: Cell) -> None:
@@ -179,7 +179,7 @@ async def test_a_message_that_is_past_its_time_is_queued_and_never_handed_out(ce
 
 
 async def test_two_cells_know_nothing_of_each_other(cell: Cell) -> None:
-    other = Cell(cell.redis, "other")
+    other = Cell(cell.redis, schema.Cell("other"))
     await cell.queue("k1")
     assert await other.enqueue(message("k1", content=text("Other"))) == [QUEUED]
     assert await other.take(OWNER) == [NUMBER]

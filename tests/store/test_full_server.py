@@ -8,7 +8,7 @@ from redis import exceptions
 
 from dispatcher import Dispatcher, errors
 from dispatcher.message.message import Priority
-from dispatcher.meta.updates import Inbound, Notice, Preference, Unreadable
+from dispatcher.meta.webhook import Inbound, Notice, Preference, Unreadable
 from dispatcher.store import numbers, queue, receipts, stops, work
 from dispatcher.store.connection import connect
 from tests.servers import OwnServer, old_server_path

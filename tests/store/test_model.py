@@ -21,6 +21,7 @@ from hypothesis.stateful import (
 from redis.asyncio import Redis
 
 from dispatcher.message.message import Message
+from dispatcher.message.priority import LANE_OF
 from dispatcher.policy.bucket import Room
 from dispatcher.store import queue, stops, work
 from dispatcher.store.embedded import Server
@@ -229,7 +230,7 @@ class Lanes(RuleBasedStateMachine):
             if known is None:
                 assert (entry.word, entry.state) == ("queued", "queued")
                 due = int(self.run(self.cell.record(name))["due"])
-                self.kept[name] = Kept(each, each.priority.lane, due, due)
+                self.kept[name] = Kept(each, LANE_OF[each.priority], due, due)
                 self.expect_replaced(each)
             else:
                 same = (known.message.content, known.message.to) == (each.content, each.to)
@@ -281,7 +282,7 @@ class Lanes(RuleBasedStateMachine):
         self.run(self.cell.fix_tokens(tokens, number))
         self.sequence += 1
         asking = self.cell.asking(number, owner=process, sequence=self.sequence, room=rooms)
-        batch = self.run(self.cell.run(work.claim, asking))
+        batch = self.run(self.cell.ask(asking))
         if self.owners[number] != process:
             assert (batch.state, batch.messages) == ("lost", [])
             return
@@ -782,6 +783,7 @@ class Lanes(RuleBasedStateMachine):
         assert not [claim for claim, times in seen.items() if times > 1]
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("default::ResourceWarning")
 def test_the_books_agree_with_a_plain_model_whatever_happens(server: Server) -> None:
     machine = type("LanesOnServer", (Lanes,), {"server": server})

@@ -3,6 +3,8 @@
 import asyncio
 import gc
 import hashlib
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,22 +13,22 @@ import pytest
 from redis.exceptions import DataError
 
 from dispatcher import errors
-from dispatcher.store import queue
+from dispatcher.store import queue, schema
 from dispatcher.store.connection import connect
 from dispatcher.store.embedded import Server
-from dispatcher.store.pipeline import Line
-from dispatcher.store.scripts import Script, script
-from tests.servers import OwnServer, old_server_path
+from dispatcher.store.pipeline import Pipeline
+from dispatcher.store.scripts import Command, Script, plain
+from tests.servers import PATIENCE_S, OwnServer, old_server_path
 from tests.store.cell import NUMBER, Cell, keys_of, message
 
 
 @asynccontextmanager
-async def connected(server: Server, timeout_s: float = 2) -> AsyncIterator[tuple[Cell, list[float]]]:
+async def connected(server: Server, timeout_s: float = PATIENCE_S) -> AsyncIterator[tuple[Cell, list[float]]]:
     """A cell over a line as producers use it, and the round trips it took."""
     took: list[float] = []
-    redis = connect(server.url, timeout_s=timeout_s)
+    redis = connect(server.url, schema.Cell(), timeout_s=timeout_s)
     cell = Cell(redis)
-    cell.line._on_round_trip = took.append
+    cell.pipeline._on_round_trip = lambda took_s, _: took.append(took_s)
     try:
         yield cell, took
     finally:
@@ -60,27 +62,27 @@ async def test_what_is_asked_while_a_pipeline_is_under_way_goes_out_together(ser
 
 async def test_calls_keep_their_order(server: Server, redis: Any) -> None:
     async with connected(server) as (cell, _):
-        await asyncio.gather(*(cell.line.command("RPUSH", "list", n) for n in range(300)))
+        await asyncio.gather(*(cell.command("RPUSH", "list", n) for n in range(300)))
         assert await redis.lrange("list", 0, -1) == [str(n).encode() for n in range(300)]
 
 
 async def test_a_caller_that_gives_up_breaks_nobody(server: Server, redis: Any) -> None:
     async with connected(server) as (cell, _):
-        calls = [asyncio.create_task(cell.line.command("INCR", "count")) for _ in range(20)]
+        calls = [asyncio.create_task(cell.command("INCR", "count")) for _ in range(20)]
         await asyncio.sleep(0)
         for call in calls[::2]:
             call.cancel()
         found = await asyncio.gather(*calls, return_exceptions=True)
         assert [type(reply) for reply in found] == [asyncio.CancelledError, int] * 10
-        assert await cell.line.command("GET", "count") == b"20"
+        assert await cell.command("GET", "count") == b"20"
 
 
 async def test_a_caller_that_gives_up_while_it_waits_for_its_turn_breaks_nobody(server: Server, redis: Any) -> None:
     async with connected(server) as (cell, _):
-        first = asyncio.create_task(cell.line.command("PING"))
+        first = asyncio.create_task(cell.command("PING"))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        second, third = (asyncio.create_task(cell.line.command("PING")) for _ in range(2))
+        second, third = (asyncio.create_task(cell.command("PING")) for _ in range(2))
         await asyncio.sleep(0)
         second.cancel()
         assert [bool(reply) for reply in await asyncio.gather(first, third)] == [True, True]
@@ -90,7 +92,7 @@ async def test_a_refused_command_spoils_no_other(server: Server, redis: Any) -> 
     await redis.set("text", "x")
     async with connected(server) as (cell, took):
         found = await asyncio.gather(
-            cell.line.command("INCR", "a"), cell.line.command("LPUSH", "text", 1), cell.line.command("INCR", "b"),
+            cell.command("INCR", "a"), cell.command("LPUSH", "text", 1), cell.command("INCR", "b"),
             return_exceptions=True,
         )  # fmt: skip
         assert len(took) == 1
@@ -101,8 +103,8 @@ async def test_a_refused_command_spoils_no_other(server: Server, redis: Any) -> 
 async def test_what_cannot_be_encoded_is_its_callers_error_alone(server: Server, redis: Any) -> None:
     async with connected(server) as (cell, _):
         found = await asyncio.gather(
-            cell.line.command("INCR", "a"), cell.run(queue.look, "\ud800"), cell.line.command("SET", "flag", True),
-            cell.line.command("INCR", "b"), return_exceptions=True,
+            cell.command("INCR", "a"), cell.run(queue.look, "\ud800"), cell.command("SET", "flag", True),
+            cell.command("INCR", "b"), return_exceptions=True,
         )  # fmt: skip
         assert (found[0], found[3]) == (1, 1)
         assert (type(found[1]), type(found[2])) == (UnicodeEncodeError, DataError)
@@ -117,17 +119,17 @@ async def test_a_bug_in_a_pipeline_is_an_error_of_each_of_its_callers_and_of_nob
         def broken(*_: object, **__: object) -> None:
             raise exc
 
-        cell.redis.set_response_callback("ECHO", broken)
-        calls = [cell.line.command("INCR", "count") for _ in range(99)]
+        cell.redis.set_response_callback(b"ECHO", broken)
+        calls = [cell.command("INCR", "count") for _ in range(99)]
         async with asyncio.timeout(10):
             found = await asyncio.gather(
-                cell.line.command("ECHO", "x"), *calls, cell.line.command("PING"), return_exceptions=True
+                cell.command("ECHO", "x"), *calls, cell.command("PING"), return_exceptions=True
             )
         assert [str(reply) for reply in found[:100]] == [f"a pipeline broke: {type(exc).__name__}"] * 100
         assert {type(reply) for reply in found[:100]} == {RuntimeError}
         assert all(isinstance(reply, RuntimeError) and reply.__cause__ is exc for reply in found[:100])
-        assert found[100] is True
-        assert await cell.line.command("INCR", "other") == 1
+        assert found[100]
+        assert await cell.command("INCR", "other") == 1
 
 
 async def test_who_measures_and_raises_keeps_no_caller_waiting_and_is_reported(server: Server, redis: Any) -> None:
@@ -137,24 +139,25 @@ async def test_who_measures_and_raises_keeps_no_caller_waiting_and_is_reported(s
     def broken(*_: object) -> None:
         raise ValueError("metric")
 
-    line = Line(redis, broken, broken)
+    pipeline = Pipeline(redis, broken)
+    increment = plain("INCR", "count", parse=int)
     async with asyncio.timeout(10):
-        assert await line.command("INCR", "count") == 1
-        found = await asyncio.gather(*(line.command("INCR", "count") for _ in range(250)))
-        await line.idle()
+        assert await pipeline.run(increment) == 1
+        found = await pipeline.run_all([increment] * 250)
+        await pipeline.idle()
     assert found == list(range(2, 252))
-    del line
+    del pipeline
     gc.collect()
     assert reported == ["metric"] * 4  # one a pipeline
 
 
 async def test_all_who_wait_end_with_the_line(server: Server, redis: Any) -> None:
     async with connected(server) as (cell, _):
-        calls = [asyncio.create_task(cell.line.command("INCR", "count")) for _ in range(150)]
+        calls = [asyncio.create_task(cell.command("INCR", "count")) for _ in range(150)]
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert cell.line._talking is not None
-        cell.line._talking.cancel()
+        assert cell.pipeline._talking is not None
+        cell.pipeline._talking.cancel()
         async with asyncio.timeout(10):
             found = await asyncio.gather(*calls, return_exceptions=True)
         assert {type(reply) for reply in found} == {asyncio.CancelledError}
@@ -164,13 +167,13 @@ async def test_all_who_wait_end_with_the_line(server: Server, redis: Any) -> Non
 @pytest.mark.parametrize("old", [False, True], ids=["suite", "redis-6.2"])
 async def test_a_script_that_fails_is_told_from_a_server_that_is_away(own_server: OwnServer, old: bool) -> None:
     text = "return redis.call('LPUSH', KEYS[1], 1) + nothing"
-    failing = Script("failing", text, hashlib.sha1(text.encode()).hexdigest())
+    script = Script("failing", text, hashlib.sha1(text.encode()).hexdigest(), (), (), (), (), ())
     async with connected(own_server(old_server_path() if old else None)) as (cell, _):
         for name, value in (("wrong type", "x"), ("list", None)):
             if value:
                 await cell.redis.set(name, value)
             with pytest.raises(errors.QueueBroken, match=r"^Redis refused: "):
-                await cell.line.call(failing, [name], [])
+                await cell.pipeline.run(Command(("EVALSHA", script.sha, 1, name), int, script))
 
 
 async def test_scripts_flushed_before_a_call_are_loaded_again(server: Server, redis: Any) -> None:
@@ -197,7 +200,7 @@ async def test_scripts_flushed_in_mid_flight_are_loaded_again_and_nothing_runs_t
 
         async def count() -> None:
             for _ in range(200):
-                await cell.line.command("INCR", "count")
+                await cell.command("INCR", "count")
 
         await asyncio.gather(flush(), queue(), count())
         assert await redis.zcard(cell.cell.lane(NUMBER, 1)) == 200
@@ -229,16 +232,16 @@ async def test_a_server_restarted_between_two_calls_is_hardly_noticed(own_server
 
 
 async def test_a_server_that_hangs_is_given_up_after_the_timeout(own_server: OwnServer) -> None:
-    async with connected(own_server(), timeout_s=0.1) as (cell, _):
-        await cell.queue("k1")
-        await cell.redis.execute_command("CLIENT", "PAUSE", 400, "ALL")
+    server = own_server()
+    os.kill(server.pid, signal.SIGSTOP)
+    async with connected(server, timeout_s=0.1) as (cell, _):
         with pytest.raises(errors.QueueUnavailable, match=r"^Redis is away: TimeoutError$"):
             await cell.run(queue.look, "k1")
 
 
 async def test_idle_waits_for_all_that_was_asked(server: Server, redis: Any) -> None:
     async with connected(server) as (cell, _):
-        calls = [asyncio.create_task(cell.line.command("INCR", "count")) for _ in range(150)]
+        calls = [asyncio.create_task(cell.command("INCR", "count")) for _ in range(150)]
         await asyncio.sleep(0)
         await cell.pipeline.idle()
         assert await redis.get("count") == b"150"
@@ -246,14 +249,4 @@ async def test_idle_waits_for_all_that_was_asked(server: Server, redis: Any) -> 
 
 
 async def test_idle_returns_at_once_where_nothing_was_asked(redis: Any) -> None:
-    await Line(redis).idle()
-
-
-def test_every_script_says_what_it_is_for_and_what_it_takes() -> None:
-    for name in (
-        "cancel", "claim", "enqueue", "look", "publish", "release", "serve", "settle", "stop", "take", "tend",
-        "unpark", "wake",
-    ):  # fmt: skip
-        own = script(name).text.removeprefix(script(name).text.split("-- Fields of a number's gate.")[0])
-        assert "-- KEYS  1 " in own, name
-        assert "-- ARGV  " in own, name
+    await Pipeline(redis).idle()

@@ -4,11 +4,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
-from dispatcher.store.terms import Terms
 from redis.asyncio import Redis
 
 from dispatcher.message.priority import DEAD_KEPT_S, LANE_DEFAULTS, Priority
-from dispatcher.store import queue, work
+from dispatcher.store import queue, schema, work
 from dispatcher.store.work import Claimed
 from tests.store.cell import HOUR_US, NUMBER, OTHER, SECOND_US, Cell, keys_of, message, without
 
@@ -287,7 +286,7 @@ async def test_what_flies_is_taken_out_of_its_lane_again_after_a_rollback(cell: 
     claimed = await cell.claimed()
     await rolled_back(cell, claimed)
     before = await cell.now()
-    assert await cell.settle(claimed, "flying", 20 * SECOND_US) == "sending"
+    assert await cell.settle(claimed, "in_flight", 20 * SECOND_US) == "sending"
     assert await cell.sets_of("k1") == {"sending", "expiry"}
     assert (await cell.score("sending", "k1") or 0) >= before + 20 * SECOND_US
     assert await cell.claim_all() == []
@@ -302,7 +301,7 @@ async def test_what_flies_changes_nothing_in_any_other_state(cell: Cell, reach: 
     claimed = await cell.claimed()
     await reach(cell, claimed)
     before = await everything(cell)
-    assert await cell.settle(claimed, "flying", 20 * SECOND_US) == ""
+    assert await cell.settle(claimed, "in_flight", 20 * SECOND_US) == ""
     assert await everything(cell) == before
 
 
@@ -497,7 +496,7 @@ async def test_a_wamid_with_a_tab_does_not_shift_the_record(cell: Cell) -> None:
 
 
 async def test_old_events_are_trimmed(redis: Redis) -> None:
-    cell = Cell(redis, terms=Terms(events_kept_s=86_400))
+    cell = Cell(redis, schema.Cell(events_kept_s=86_400))
     for n in range(1, 500):
         await cell.redis.xadd(cell.key("events"), {"type": "accepted"}, id=f"{n}-1")
     claimed = await cell.claimed()

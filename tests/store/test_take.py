@@ -3,7 +3,8 @@
 import asyncio
 
 from dispatcher.store import work
-from dispatcher.store.work import PROCESS_ALIVE_S, SERVED_A_CALL, WOKEN_A_CALL
+from dispatcher.store.schema import PROCESS_ALIVE_S
+from dispatcher.store.work import ANNOUNCED_A_CALL, WOKEN_A_CALL
 from tests.store.cell import HOUR_US, LEASES, NUMBER, OTHER, SECOND_US, TOKEN, Cell
 
 
@@ -60,11 +61,11 @@ async def test_a_process_can_serve_thousands_of_numbers(cell: Cell) -> None:
 
 async def test_what_is_said_in_parts_holds_only_as_a_whole(cell: Cell) -> None:
     await cell.run(work.announce, "process-1", dict.fromkeys(["1", "2", "3"], TOKEN))
-    many = {f"{n}": TOKEN for n in range(2 * SERVED_A_CALL + 1)}
+    many = {f"{n}": TOKEN for n in range(2 * ANNOUNCED_A_CALL + 1)}
     saying = asyncio.create_task(cell.run(work.announce, "process-1", many))
-    seen = [await cell.line.command("HLEN", cell.cell.serves("process-1"))]
+    seen = [await cell.command("HLEN", cell.cell.serves("process-1"))]
     while not saying.done():
-        seen.append(await cell.line.command("HLEN", cell.cell.serves("process-1")))
+        seen.append(await cell.command("HLEN", cell.cell.serves("process-1")))
     assert (sorted(set(seen)), len(seen) >= 3) == ([3, len(many)], True)
     assert 0 < await cell.redis.pttl(cell.cell.serves("process-1")) <= PROCESS_ALIVE_S * 1000
     assert await cell.redis.keys("*:next") == []

@@ -4,7 +4,7 @@ from dispatcher.store import work
 from dispatcher.store.work import Tended
 from tests.store.cell import HOUR_US, NUMBER, SECOND_US, TOKEN, Cell, keys_of
 
-NOTHING = Tended(more=False, forgotten=False, uncertain=0, lapsed=0, expired=0, held=0, lost=0)
+NOTHING = Tended(more=0, unknown=0, uncertain=0, lapsed=0, expired=0, held=0, lost=0)
 PROCESS = "process-1"
 
 
@@ -139,8 +139,8 @@ async def test_what_lost_its_record_while_it_waited_is_dead_and_counted(cell: Ce
 
 
 async def test_a_process_that_was_forgotten_is_told_so(cell: Cell) -> None:
-    assert (await cell.run(work.tend, PROCESS)).forgotten is True
-    assert (await tended(cell)).forgotten is False
+    assert (await cell.run(work.tend, PROCESS)).unknown == 1
+    assert (await tended(cell)).unknown == 0
 
 
 async def test_a_process_that_tends_counts_as_alive(cell: Cell) -> None:

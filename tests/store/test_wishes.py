@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dispatcher.meta.updates import Inbound, Notice, Preference, Unreadable
+from dispatcher.meta.webhook import Inbound, Notice, Preference, Unreadable
 from dispatcher.store import numbers, receipts
 from tests.store.cell import HOUR_US, NUMBER, RATE, WABA, Cell, keys_of, published
 
@@ -21,7 +21,7 @@ def written(wamid: str = "wamid.in", text: str = "hello") -> Inbound:
     return Inbound(wamid, PERSON, NUMBER, WABA, 1_795_000_000, "text", text, '{"type":"text"}')
 
 
-async def published(cell: Cell, waba: str = WABA) -> None:
+async def known(cell: Cell, waba: str = WABA) -> None:
     await cell.run(numbers.publish, [published(NUMBER, "otp", RATE, waba)])
 
 
@@ -82,7 +82,7 @@ async def test_a_wish_holds_for_the_phone_that_we_know_the_recipient_by(cell: Ce
 
 async def test_the_account_is_the_one_that_the_workers_know(cell: Cell) -> None:
     """A numbers file may leave it out; Meta never does."""
-    await published(cell, waba="")
+    await known(cell, waba="")
     await cell.run(receipts.prefer, [wish()])
     await cell.queue("ad", category="marketing")
     assert await cell.claim_all(waba_id="") == []
@@ -99,7 +99,7 @@ async def test_a_million_others_who_opted_out_cost_one_look(cell: Cell) -> None:
 
 
 async def test_what_people_write_goes_to_its_stream_once(cell: Cell) -> None:
-    await published(cell)
+    await known(cell)
     assert await cell.run(receipts.inbound, [written("wamid.1"), written("wamid.2")]) == 2
     assert await cell.run(receipts.inbound, [written("wamid.1"), written("wamid.3")]) == 1
     entries = await stream(cell, "inbound")
@@ -113,7 +113,7 @@ async def test_what_people_write_goes_to_its_stream_once(cell: Cell) -> None:
 
 
 async def test_inbound_messages_debit_the_gate_and_the_debt_is_paid_first(cell: Cell) -> None:
-    await published(cell)
+    await known(cell)
     await cell.queue("k1")
     await cell.own()
     await cell.fix_tokens(2)
@@ -128,14 +128,14 @@ async def test_inbound_messages_debit_the_gate_and_the_debt_is_paid_first(cell: 
 
 
 async def test_a_bucket_that_was_full_long_ago_is_debited_too(cell: Cell) -> None:
-    await published(cell)
+    await known(cell)
     await cell.set_gate(tokens=0, at=await cell.now() - HOUR_US)
     await cell.run(receipts.inbound, [written()])
     assert float((await cell.gate())["tokens"]) == pytest.approx(0.015 * RATE)
 
 
 async def test_debts_are_a_second_at_most(cell: Cell) -> None:
-    await published(cell)
+    await known(cell)
     await cell.run(receipts.inbound, [written(f"wamid.{i}") for i in range(300)])
     assert float((await cell.gate())["tokens"]) == pytest.approx(-0.96 * RATE)
     await cell.set_gate(tokens=-1e15)

@@ -10,46 +10,55 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from dispatcher.message.content.built import Content, check_context, copied
-from dispatcher.message.content.buttons import Buttons, CtaUrl, LocationRequest
-from dispatcher.message.content.carousel import Carousel, MediaCard, ProductCard
-from dispatcher.message.content.components import (
+from dispatcher.message.content.actions import (
+    INTERACTIVE,
+    Buttons,
+    Carousel,
+    Catalog,
+    CtaUrl,
+    Flow,
+    List,
+    LocationRequest,
+    MediaCard,
+    Product,
+    ProductCard,
+    ProductList,
+)
+from dispatcher.message.content.built import DEPTH_MAX, Content, check_context, copied
+from dispatcher.message.content.contacts import CONTACTS, LOCATION, Contact, Contacts, Location
+from dispatcher.message.content.shape import Check, ContentError, Object, Problem, nearest, one_of, shown
+from dispatcher.message.content.template import (
+    TEMPLATE,
     CallButton,
     CatalogButton,
     CopyCode,
+    Currency,
+    DateTime,
     FlowButton,
     LimitedTimeOffer,
+    Otp,
     ProductsButton,
     QuickReply,
+    Template,
     TemplateCard,
     UrlButton,
 )
-from dispatcher.message.content.contacts import CONTACTS, Contact, Contacts
-from dispatcher.message.content.flow import Flow
-from dispatcher.message.content.interactive import INTERACTIVE
-from dispatcher.message.content.lists import List
-from dispatcher.message.content.location import LOCATION, Location
-from dispatcher.message.content.media import (
+from dispatcher.message.content.text_media import (
     AUDIO,
     DOCUMENT,
     IMAGE,
+    REACTION,
     STICKER,
+    TEXT,
     VIDEO,
     Audio,
     Document,
     Image,
+    Reaction,
     Sticker,
+    Text,
     Video,
 )
-from dispatcher.message.content.otp import Otp
-from dispatcher.message.content.parameters import Currency, DateTime
-from dispatcher.message.content.plain import DEPTH_MAX
-from dispatcher.message.content.problem import ContentError, Object, Problem, nearest, one_of, shown
-from dispatcher.message.content.products import Catalog, Product, ProductList
-from dispatcher.message.content.reaction import REACTION, Reaction
-from dispatcher.message.content.shape import Check
-from dispatcher.message.content.template import TEMPLATE, Template
-from dispatcher.message.content.text import TEXT, Text
 
 __all__ = [
     "BYTES_MAX",

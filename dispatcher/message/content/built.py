@@ -1,11 +1,14 @@
-"""The contents a producer builds: each is the object that Meta documents, checked when it is made. Knows no kind."""
+"""The contents a producer builds: each is the object that Meta documents, checked when it is made. Knows no kind.
 
-from collections.abc import Mapping
-from typing import Any
+A content is copied as plain JSON, or refused with the first place that JSON cannot say. That is all that is asked of
+foreign kinds and fields.
+"""
 
-from dispatcher.message.content.plain import NotPlainError, plain
-from dispatcher.message.content.problem import ContentError, Object, Problem
-from dispatcher.message.content.shape import Check, record, text
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+from dispatcher.message.content.shape import Check, ContentError, Object, Problem, record, shown, text
 
 _CONTEXT = record({"message_id": text()}, like='{"message_id": "wamid.…"}')
 
@@ -46,7 +49,7 @@ def copied(given: Mapping[str, Any]) -> dict[str, Any]:
         ContentError: JSON cannot say it.
     """
     try:
-        copy: dict[str, Any] = plain(given)
+        copy: dict[str, Any] = _plain(given)
     except NotPlainError as exc:
         raise ContentError((Problem(_place(exc.path), exc.reason),)) from None
     return copy
@@ -65,3 +68,118 @@ def check_context(content: Object, kind: str, found: list[Problem]) -> None:
 def _place(path: list[str]) -> str:
     place = f"content{''.join(path)}"
     return place if len(place) <= 120 else f"{place[:119]}…"
+
+
+DEPTH_MAX = 32
+"""Levels of nesting. Meta's deepest example, a carousel template, has nine."""
+
+INTEGER_BITS_MAX = 1024
+"""What no double can hold is no number to anyone who reads the body, and Python refuses to write long ones."""
+
+
+class NotPlainError(ValueError):
+    """The value is not JSON. `path` leads from the value to the place, outermost first."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.path: list[str] = []
+
+
+def _plain(value: object, depth: int = 1) -> Any:
+    """Return a copy made of dict, list, str, int, float, bool and None only.
+
+    Raises:
+        NotPlainError: a number is not finite or too large, a text has half a surrogate pair, a name is no text, an
+            object has no JSON form, or the nesting is deeper than `DEPTH_MAX` (as in a value that contains itself).
+    """
+    copy = _COPIES.get(type(value))
+    return copy(value, depth) if copy else _subclass(value, depth)
+
+
+def _copied_object(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+    _refuse_deep(depth)
+    copy: dict[str, Any] = {}
+    for name, item in value.items():
+        if not isinstance(name, str):
+            raise NotPlainError(f"a name in an object must be a string, given {shown(name)}")
+        try:
+            copy[_copied_text(name)] = _plain(item, depth + 1)
+        except NotPlainError as exc:
+            exc.path.insert(0, f".{name}" if name.isidentifier() and len(name) <= 64 else f"[{shown(name)}]")
+            raise
+    return copy
+
+
+def _copied_list(value: list[Any] | tuple[Any, ...], depth: int) -> list[Any]:
+    _refuse_deep(depth)
+    copy = []
+    for index, item in enumerate(value):
+        try:
+            copy.append(_plain(item, depth + 1))
+        except NotPlainError as exc:
+            exc.path.insert(0, f"[{index}]")
+            raise
+    return copy
+
+
+def _refuse_deep(depth: int) -> None:
+    if depth > DEPTH_MAX:
+        raise NotPlainError(f"nested deeper than {DEPTH_MAX} levels")
+
+
+def _copied_text(value: str, _depth: int = 0) -> str:
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise NotPlainError(f"text with half a surrogate pair, which UTF-8 cannot say: {shown(value)}") from None
+    return value
+
+
+def _finite(value: float, _depth: int) -> float:
+    if not math.isfinite(value):
+        raise NotPlainError(f"must be a finite number, given {value}")
+    return value
+
+
+def _short_integer(value: int, _depth: int) -> int:
+    if value.bit_length() > INTEGER_BITS_MAX:
+        raise NotPlainError(f"must be an integer of at most {INTEGER_BITS_MAX} bits, given {value.bit_length()}")
+    return value
+
+
+def _as_is(value: Any, _depth: int) -> Any:
+    return value
+
+
+def _subclass(value: object, depth: int) -> Any:
+    """Copy what is only derived from a JSON type: enumerations of text, mapping proxies and the like."""
+    if isinstance(value, str):
+        return _copied_text(str.__str__(value))
+    if isinstance(value, int):
+        return _short_integer(int(value), depth)
+    if isinstance(value, float):
+        return _finite(float(value), depth)
+    if isinstance(value, Mapping):
+        return _copied_object(value, depth)
+    if isinstance(value, list | tuple):
+        return _copied_list(value, depth)
+    return _refuse(value)
+
+
+def _refuse(value: object) -> NoReturn:
+    raise NotPlainError(f"must be text, a number, true, false, null, a list or an object, given {shown(value)}")
+
+
+# By exact type, because every node of every message passes here.
+_COPIES: dict[type, Callable[[Any, int], Any]] = {
+    dict: _copied_object,
+    list: _copied_list,
+    tuple: _copied_list,
+    str: _copied_text,
+    int: _short_integer,
+    float: _finite,
+    bool: _as_is,
+    type(None): _as_is,
+}

@@ -1,4 +1,4 @@
-"""The kind `contacts`: cards of an address book."""
+"""The kinds `contacts` and `location`: cards of an address book, and a place on the map."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -6,8 +6,7 @@ from datetime import date
 from typing import Any
 
 from dispatcher.message.content.built import Content, filled
-from dispatcher.message.content.problem import Problem
-from dispatcher.message.content.shape import Check, array, given, record, text
+from dispatcher.message.content.shape import Check, Problem, array, given, number, record, text
 
 CONTACTS_MAX = 257
 """Meta's page; its schema says 5."""
@@ -88,3 +87,29 @@ class Contacts(Content):
 
 def _named(name: str, given: Sequence[str | Mapping[str, str]]) -> list[Any] | None:
     return [{name: item} if isinstance(item, str) else item for item in given] or None
+
+
+LATITUDE_MAX = 90
+LONGITUDE_MAX = 180
+
+_ANY_TEXT = text(least=0)
+
+LOCATION = record(
+    {"latitude": number(LATITUDE_MAX), "longitude": number(LONGITUDE_MAX)}, {"name": _ANY_TEXT, "address": _ANY_TEXT}
+)
+
+
+class Location(Content):
+    """A place in degrees; the address is shown only with a name."""
+
+    def __init__(
+        self,
+        latitude: float,
+        longitude: float,
+        *,
+        name: str | None = None,
+        address: str | None = None,
+        reply_to: str | None = None,
+    ) -> None:
+        value = filled(latitude=latitude, longitude=longitude, name=name, address=address)
+        super().__init__("location", value, LOCATION, reply_to)

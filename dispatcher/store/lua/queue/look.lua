@@ -1,9 +1,10 @@
 -- Everything that says how one message stands: its record and, while it waits, what it waits for.
 --
 -- USES record gate stop
--- KEYS stops numbers processes
+-- KEYS stops numbers processes uncertain
 -- ARGS key alive_us (how long a process counts as alive after its last word)
--- Returns JSON: {now, record, waiting: {place, till, stopped, served}}, or nothing where the key is unknown
+-- Returns JSON: {now, record, decides (when it is looked at again, if it is uncertain), waiting: {place, till, stopped,
+-- served}}, or nothing where the key is unknown
 
 local key = ARG.key
 local message = read(key)
@@ -12,6 +13,7 @@ local found = {now = int(now), record = {}}
 for name, value in pairs(message) do
   if value then found.record[name] = tostring(value) end
 end
+if message.state == 'uncertain' then found.decides = try('ZSCORE', KEY.uncertain, key) or nil end
 if message.broken or message.state ~= 'queued' then return cjson.encode(found) end
 
 local number = message.number
