@@ -1,6 +1,6 @@
-"""`make demo`: a campaign and one-time passwords on real parts, a worker killed on the way, and what came of it."""
+"""The harness: runs real processes, watches and kills them, judges what came of it. For demo, tests and bench."""
 
-from dispatcher.lab.options import Options
-from dispatcher.lab.run import run
+from dispatcher.lab.demo import run
+from dispatcher.lab.deployment import Options
 
 __all__ = ["Options", "run"]

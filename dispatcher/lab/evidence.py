@@ -1,4 +1,4 @@
-"""What a run left behind, as plain values: all that the verdict and the figures are made from.
+"""What a run left behind, as plain values: all that the judge and the figures are made from.
 
 Times are in seconds of one clock, this process's monotonic one.
 """
@@ -72,7 +72,7 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A number in the simulator's books: its rate, its fullest window, and what was refused for the rate."""
+    """A number in the simulator's ledger: its rate, its fullest window, and what was refused for the rate."""
 
     rate: float
     largest: int
@@ -80,7 +80,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
+class FinalState:
     """How Redis says that a message stands."""
 
     state: str
@@ -90,7 +90,7 @@ class Fate:
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
+class UncertainSend:
     """A send that was uncertain from `at_s` on, because of `error`; `decided_at_s` is when that was over.
 
     `ended_at_s` is the end of its story: for what was sent again, when that came to something. Of what is held, `why`
@@ -139,9 +139,9 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a worker, or the webhook door, ended that was asked to; without a `code` it had not in time."""
+    """How a worker, or the API, ended that was asked to; without a `code` it had not in time."""
 
-    worker: str
+    process: str
     code: int | None
     took_s: float
 
@@ -150,16 +150,16 @@ class Exit:
 class Evidence:
     """Everything.
 
-    `fates`, `doubts`, `receipts` (by key) and `heard` come from Redis; `posts`, `windows`, `overlapping` and `webhooks`
-    from the simulator; `troubles` are the errors that the workers and the webhook door logged. `heard` are the messages
-    whose acceptance became known by a receipt, not by an answer.
+    `states`, `uncertain_sends`, `receipts` (by key) and `accepted_by_receipt` come from Redis; `posts`, `windows`,
+    `overlapping` and `webhooks` from the simulator; `troubles` are the errors that the workers and the API logged.
+    `accepted_by_receipt` are the messages whose acceptance became known by a receipt, not by an answer.
     """
 
     sent: Mapping[str, Sent]
-    fates: Mapping[str, Fate]
-    doubts: tuple[Doubt, ...]
+    states: Mapping[str, FinalState]
+    uncertain_sends: tuple[UncertainSend, ...]
     receipts: Mapping[str, frozenset[str]]
-    heard: frozenset[str]
+    accepted_by_receipt: frozenset[str]
     posts: tuple[Post, ...]
     windows: Mapping[str, Window]
     overlapping: int

@@ -4,76 +4,85 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from dispatcher.lab.act import Show
-from dispatcher.lab.chronicle import ACCEPTED, UNCERTAIN
 from dispatcher.lab.evidence import CODE, LATE_CODE
+from dispatcher.lab.timeline import ACCEPTED, UNCERTAIN, CellWatcher, Timeline
 from dispatcher.lab.traffic import Traffic
-from dispatcher.lab.watch import Gate, Watch
+from dispatcher.store.cell import Standing
 
 _LINE_EVERY_S: Final = 2.0
 
 
+class Display(Protocol):
+    """Who shows how a run goes."""
+
+    def say(self, text: str) -> None:
+        """Something happened."""
+
+    def update(self, watcher: CellWatcher, traffic: Traffic) -> None:
+        """Time has passed."""
+
+
 @contextmanager
-def showing(console: Console, names: Mapping[str, str], *, is_quiet: bool) -> Iterator[Show]:
+def showing(console: Console, names: Mapping[str, str], *, is_quiet: bool) -> Iterator[Display]:
     """Show on `console`, or nowhere; `names` are those of the numbers, by their ids."""
     if is_quiet:
-        yield Silence()
+        yield NoDisplay()
     elif console.is_terminal:
         with _columns(console) as progress:
-            yield Bars(progress, names)
+            yield BarDisplay(progress, names)
     else:
-        yield Lines(console)
+        yield LineDisplay(console)
 
 
-class Silence:
+class NoDisplay:
     """Shows nothing."""
 
     def say(self, text: str) -> None:
         """Keep it."""
 
-    def update(self, watch: Watch, traffic: Traffic) -> None:
+    def update(self, watcher: CellWatcher, traffic: Traffic) -> None:
         """Keep that, too."""
 
 
-class Bars:
+class BarDisplay:
     """One bar a number, and one for what is uncertain, which fills as it is resolved."""
 
     def __init__(self, progress: Progress, names: Mapping[str, str]) -> None:
         self._progress = progress
         self._names = names
         self._tasks: dict[str, TaskID] = {}
-        self._doubts: TaskID | None = None
+        self._resolved: TaskID | None = None
         self._started_at = time.monotonic()
 
     def say(self, text: str) -> None:
         """Print above the bars."""
         self._progress.console.print(f"[dim]{time.monotonic() - self._started_at:5.1f} s[/]  {text}")
 
-    def update(self, watch: Watch, traffic: Traffic) -> None:
+    def update(self, watcher: CellWatcher, traffic: Traffic) -> None:
         """Move the bars."""
-        queued = Counter(sent.number for sent in traffic.sent.values())
+        timeline, queued = watcher.timeline, Counter(sent.number for sent in traffic.sent.values())
         for number, name in self._names.items():
             if number not in self._tasks:
                 self._tasks[number] = self._progress.add_task(name, counts="", gate="")
             self._progress.update(
                 self._tasks[number],
                 total=queued[number],
-                completed=watch.total(ACCEPTED, number),
-                counts=_counts(watch, number),
-                gate=_gate(watch.gates[number]),
+                completed=timeline.total(ACCEPTED, number),
+                counts=_counts(timeline, number),
+                gate=_gate(watcher.standings[number]),
             )
-        if doubts := len(watch.chronicle.doubts):
-            if self._doubts is None:
-                self._doubts = self._progress.add_task("resolved", counts="uncertain sends", gate="")
-            self._progress.update(self._doubts, total=doubts, completed=watch.resolved())
+        if uncertain := len(timeline.uncertain_sends):
+            if self._resolved is None:
+                self._resolved = self._progress.add_task("resolved", counts="uncertain sends", gate="")
+            self._progress.update(self._resolved, total=uncertain, completed=timeline.resolved())
 
 
-class Lines:
+class LineDisplay:
     """A line for what happens, and one for how it stands every other second."""
 
     def __init__(self, console: Console) -> None:
@@ -85,27 +94,28 @@ class Lines:
         """Print it."""
         self._console.print(f"{time.monotonic() - self._started_at:5.1f} s  {text}", highlight=False)
 
-    def update(self, watch: Watch, traffic: Traffic) -> None:
+    def update(self, watcher: CellWatcher, traffic: Traffic) -> None:
         """Print the sums, if the last time was long enough ago."""
         if time.monotonic() - self._last_line_at < _LINE_EVERY_S:
             return
-        self._last_line_at = time.monotonic()
+        self._last_line_at, timeline = time.monotonic(), watcher.timeline
+        delivered = timeline.receipts_of("delivered")
         self.say(
-            f"accepted {watch.total(ACCEPTED):,} of {len(traffic.sent):,}, delivered {watch.receipts('delivered'):,}, "
-            f"uncertain {watch.total(UNCERTAIN)}, resolved {watch.resolved()}"
+            f"accepted {timeline.total(ACCEPTED):,} of {len(traffic.sent):,}, delivered {delivered:,}, "
+            f"uncertain {timeline.total(UNCERTAIN)}, resolved {timeline.resolved()}"
         )
 
 
-def _counts(watch: Watch, number: str) -> str:
-    codes = watch.total(ACCEPTED, number, CODE) + watch.total(ACCEPTED, number, LATE_CODE)
-    delivered, uncertain = watch.receipts("delivered", number), watch.total(UNCERTAIN, number)
+def _counts(timeline: Timeline, number: str) -> str:
+    codes = timeline.total(ACCEPTED, number, CODE) + timeline.total(ACCEPTED, number, LATE_CODE)
+    delivered, uncertain = timeline.receipts_of("delivered", number), timeline.total(UNCERTAIN, number)
     return f"codes {codes:>3}  delivered {delivered:>4}  uncertain {uncertain:>2}"
 
 
-def _gate(gate: Gate) -> str:
-    if gate.why:
-        return f"[yellow]gate closed: {gate.why}[/]"
-    served = f", served by {gate.owner.rsplit('-', 2)[1]}" if gate.owner.count("-") >= 2 else ""
+def _gate(standing: Standing) -> str:
+    if standing.streak > 0:
+        return f"[yellow]gate closed: {standing.gate_why or 'unknown'}[/]"
+    served = f", served by {standing.owner.rsplit('-', 2)[1]}" if standing.owner.count("-") >= 2 else ""
     return f"[green]gate open[/]{served}"
 
 

@@ -9,19 +9,18 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from dispatcher.lab import figures, verdict
-from dispatcher.lab.evidence import Evidence, Exit, Way, Webhooks
-from dispatcher.lab.figures import KillFigures, NumberFigures, Totals, Waits
-from dispatcher.lab.options import Options
-from dispatcher.lab.promise import Promise
-from dispatcher.lab.resolution import Resolution, as_dict, resolution
-from dispatcher.lab.scene import (
+from dispatcher.lab import figures, judge
+from dispatcher.lab.deployment import (
     HTTP_TIMEOUT_S,
     HTTP_TIMEOUT_URGENT_S,
     MESSAGE_LEASE_MARGIN_S,
     UNCERTAIN_WINDOW_S,
     UNCERTAIN_WINDOW_URGENT_S,
+    Options,
 )
+from dispatcher.lab.evidence import Evidence, Exit, Way, Webhooks
+from dispatcher.lab.figures import KillFigures, NumberFigures, Resolution, Totals, Waits
+from dispatcher.lab.judge import Promise
 
 SHORTENED: Final = (
     f"To end soon, the workers run with shorter times than their defaults: POST deadline {HTTP_TIMEOUT_S:g} s (15), "
@@ -85,12 +84,12 @@ def summary(evidence: Evidence) -> Summary:
         figures.totals(evidence),
         figures.waits(evidence),
         figures.numbers(evidence),
-        resolution(evidence),
+        figures.resolution(evidence),
         evidence.webhooks,
         figures.killed(evidence),
         evidence.kill.worker,
-        verdict.served_again_s(evidence),
-        verdict.judge(evidence),
+        judge.served_again_s(evidence),
+        judge.judge(evidence),
         evidence.exits,
         evidence.seconds,
         evidence.troubles,
@@ -109,13 +108,13 @@ def as_json(told: Summary, options: Options) -> str:
                       "message_lease_margin_s": MESSAGE_LEASE_MARGIN_S, "uncertain_window_s": UNCERTAIN_WINDOW_S,
                       "uncertain_window_urgent_s": UNCERTAIN_WINDOW_URGENT_S},
             "messages": asdict(told.totals),
-            "uncertain": as_dict(told.resolution),
+            "uncertain": figures.resolution_as_dict(told.resolution),
             "webhooks": _webhooks_as_json(told.webhooks),
             "enqueue_to_post": {name: _rounded(asdict(waits)) for name, waits in told.waits.items()},
             "numbers": {number.number: _rounded(asdict(number)) for number in told.numbers},
             "killed": {"worker": told.killed_worker, **asdict(told.killed),
                        "served_again_s": _rounded(told.served_again_s)},
-            "stopped": {stop.worker: {"code": stop.code, "took_s": _short(stop.took_s)} for stop in told.exits},
+            "stopped": {stop.process: {"code": stop.code, "took_s": _short(stop.took_s)} for stop in told.exits},
             "errors_logged": len(told.troubles),
             "promises": {
                 promise.name: {"words": promise.words, "held": promise.is_held, "broken": promise.broken}

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from dispatcher.client import Dispatcher
 from dispatcher.lab.evidence import CAMPAIGN, CODE, LANES, Sent
-from dispatcher.lab.parts import DemoError
+from dispatcher.lab.processes import LabError
 
 _CODES_EVERY_S: Final = 0.2
 # Codes go first: more of them than the numbers can send would keep the campaign waiting for ever.
@@ -36,7 +36,7 @@ class Traffic:
         """Queue so many template messages, spread over the numbers."""
         async for ticket in self._dispatcher.send_many(self._offers(count)):
             if ticket.error is not None:
-                raise DemoError(f"{ticket.key} was refused: {ticket.error}")
+                raise LabError(f"{ticket.key} was refused: {ticket.error}")
 
     async def codes(self, is_wanted: Callable[[], bool]) -> None:
         """Queue up to five one-time passwords a second, in turn on each number, for as long as they are wanted."""

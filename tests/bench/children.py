@@ -15,31 +15,11 @@ def _end_with_parent(told: threading.Event) -> None:
     os._exit(1)
 
 
-def _worker() -> None:
-    """Be a worker process, with the settings of the environment."""
-    from dispatcher.settings import Settings
-    from dispatcher.worker import parent
-
-    parent.work(Settings.load())
-
-
-def _simulator(arguments: list[str]) -> None:
-    """Be `dispatcher simulator`."""
-    from dispatcher.cli import main
-
-    sys.argv = ["dispatcher", "simulator", *arguments]
-    main()
-
-
 def main() -> None:
     told = threading.Event()
     threading.Thread(target=_end_with_parent, args=(told,), daemon=True).start()
     what, *arguments = sys.argv[1:]
-    if what == "worker":
-        _worker()
-    elif what == "simulator":
-        _simulator(arguments)
-    elif what == "sink":
+    if what == "sink":
         from tests.bench import sink
 
         sink.run()

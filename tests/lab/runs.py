@@ -4,7 +4,19 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from dispatcher.lab.evidence import LEASE_ENDED, Doubt, Evidence, Exit, Fate, Kill, Post, Sent, Way, Webhooks, Window
+from dispatcher.lab.evidence import (
+    LEASE_ENDED,
+    Evidence,
+    Exit,
+    FinalState,
+    Kill,
+    Post,
+    Sent,
+    UncertainSend,
+    Way,
+    Webhooks,
+    Window,
+)
 
 A, B = "106540352242922", "106540352242923"
 BOTH = frozenset({"sent", "delivered"})
@@ -24,8 +36,8 @@ def throttled(key: str, at_s: float, **other: Any) -> Post:
     return post(key, at_s, **{"outcome": "throttle", "status": 400, "wamid": None, **other})
 
 
-def delivered(key: str) -> Fate:
-    return Fate("delivered", wamid=f"wamid.{key}")
+def delivered(key: str) -> FinalState:
+    return FinalState("delivered", wamid=f"wamid.{key}")
 
 
 def good() -> Evidence:
@@ -60,16 +72,16 @@ def good() -> Evidence:
         post("late_campaign-0", 19.51, number=B),
         post("campaign-5", 20.51, number=B, claim=2),
     )
-    doubts = (
-        Doubt("campaign-5", 18.5, "lost timeout", Way.ABSENCE, 20.5, 20.75),
-        Doubt("campaign-3", 21.0, LEASE_ENDED, Way.RECEIPT, 21.25, 21.25),
+    uncertain_sends = (
+        UncertainSend("campaign-5", 18.5, "lost timeout", Way.ABSENCE, 20.5, 20.75),
+        UncertainSend("campaign-3", 21.0, LEASE_ENDED, Way.RECEIPT, 21.25, 21.25),
     )
     return Evidence(
         sent=sent,
-        fates={key: delivered(key) for key in sent},
-        doubts=doubts,
+        states={key: delivered(key) for key in sent},
+        uncertain_sends=uncertain_sends,
         receipts=dict.fromkeys(sent, BOTH),
-        heard=frozenset({"campaign-3", "campaign-6"}),
+        accepted_by_receipt=frozenset({"campaign-3", "campaign-6"}),
         posts=posts,
         windows={A: Window(80, 4, 0), B: Window(80, 3, 0)},
         overlapping=0,
@@ -86,17 +98,19 @@ def with_posts(*more: Post) -> Evidence:
     return replace(run, posts=tuple(sorted((*run.posts, *more), key=lambda found: found.at_s)))
 
 
-def with_fate(key: str, fate: Fate | None) -> Evidence:
+def with_state(key: str, state: FinalState | None) -> Evidence:
     """The good run, but for how one message stands."""
     run = good()
-    fates = {**run.fates, key: fate}
-    return replace(run, fates={key: fate for key, fate in fates.items() if fate is not None})
+    states = {**run.states, key: state}
+    return replace(run, states={key: state for key, state in states.items() if state is not None})
 
 
-def with_doubt(key: str, **other: Any) -> Evidence:
+def with_uncertain_send(key: str, **other: Any) -> Evidence:
     """The good run, but for how one uncertain send was resolved."""
     run = good()
-    return replace(run, doubts=tuple(replace(d, **other) if d.key == key else d for d in run.doubts))
+    return replace(
+        run, uncertain_sends=tuple(replace(send, **other) if send.key == key else send for send in run.uncertain_sends)
+    )
 
 
 def with_receipts(key: str, statuses: Iterable[str]) -> Evidence:

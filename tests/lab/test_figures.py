@@ -5,10 +5,9 @@ from dataclasses import replace
 import pytest
 
 from dispatcher.lab import figures
-from dispatcher.lab.evidence import Fate, Way
-from dispatcher.lab.figures import KillFigures, Totals, Waits
-from dispatcher.lab.resolution import Resolved, WayFigures, resolution
-from tests.lab.runs import A, B, good, post, with_doubt, with_fate, with_posts
+from dispatcher.lab.evidence import FinalState, Way
+from dispatcher.lab.figures import KillFigures, Resolved, Totals, Waits, WayFigures, resolution
+from tests.lab.runs import A, B, good, post, with_posts, with_state, with_uncertain_send
 
 
 def test_totals_add_up() -> None:
@@ -30,7 +29,7 @@ def test_totals_add_up() -> None:
 
 
 def test_other_ends_are_counted_by_state() -> None:
-    assert figures.totals(with_fate("code-1", Fate("expired"))).other == {"expired": 1}
+    assert figures.totals(with_state("code-1", FinalState("expired"))).other == {"expired": 1}
 
 
 def test_a_wait_is_from_the_enqueue_to_the_first_post() -> None:
@@ -74,7 +73,7 @@ def test_what_was_in_flight_at_the_kill_is_followed() -> None:
     assert figures.killed(good()) == KillFigures(in_flight=2, told=1, uncertain=1, sent_again=0, accepted=2, lost=0)
     again = figures.killed(with_posts(post("campaign-3", 22.0, claim=2)))
     assert again.sent_again == 1
-    assert figures.killed(with_fate("campaign-3", None)) == KillFigures(2, 1, 1, 0, 1, 1)
+    assert figures.killed(with_state("campaign-3", None)) == KillFigures(2, 1, 1, 0, 1, 1)
 
 
 def test_what_is_sent_again_long_after_the_rest_is_no_use_of_the_rate() -> None:
@@ -97,7 +96,7 @@ def test_each_uncertain_send_is_told_with_its_way_and_times() -> None:
 
 
 def test_what_is_open_still_has_no_time() -> None:
-    found = resolution(with_doubt("campaign-3", way=Way.OPEN, decided_at_s=None, ended_at_s=None))
+    found = resolution(with_uncertain_send("campaign-3", way=Way.OPEN, decided_at_s=None, ended_at_s=None))
     assert found.by_way["open"] == WayFigures(1, 1, 0, 0, 0, 0)
     assert found.each[1] == Resolved("campaign-3", "lease ended", "open", "delivered", "", None, None)
 

@@ -11,8 +11,8 @@ from rich.console import Console
 from dispatcher import errors
 from dispatcher.lab import Options, report
 from dispatcher.lab.evidence import Evidence, Way
-from dispatcher.lab.parts import clean_environment
-from tests.lab.runs import A, B, good, with_doubt
+from dispatcher.lab.processes import clean_environment
+from tests.lab.runs import A, B, good, with_uncertain_send
 
 
 def told(run: Evidence, width: int = 200) -> str:
@@ -43,12 +43,12 @@ def test_each_way_of_resolving_is_told_with_its_times() -> None:
 
 
 def test_what_is_held_is_told_with_the_proof_that_was_missing() -> None:
-    text = told(with_doubt("campaign-5", way=Way.HELD, why="webhook door had a gap"))
+    text = told(with_uncertain_send("campaign-5", way=Way.HELD, why="webhook door had a gap"))
     assert row(text, "held for a person")[4:] == ["1", "2.0", "s", "2.0", "s", "webhook", "door", "had", "a", "gap"]
 
 
 def test_what_is_uncertain_still_is_told() -> None:
-    text = told(with_doubt("campaign-3", way=Way.OPEN, decided_at_s=None, ended_at_s=None))
+    text = told(with_uncertain_send("campaign-3", way=Way.OPEN, decided_at_s=None, ended_at_s=None))
     assert row(text, "uncertain still")[2] == "1"
 
 

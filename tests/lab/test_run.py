@@ -133,9 +133,9 @@ def test_a_server_that_is_none_is_said_at_once(folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
-def test_a_demo_that_cannot_be_played_says_so_in_json(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+def test_a_demo_that_cannot_be_run_says_so_in_json(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     code = run(Options(server=Path(sys.executable), json=True))
     told = json.loads(capsys.readouterr().out)
     assert (code, told["ok"]) == (1, False)
-    assert told["error"].startswith("the demo could not be played: ")
+    assert told["error"].startswith("the demo could not be run: ")
     assert list(folder.iterdir()) == []

@@ -4,23 +4,34 @@ from dataclasses import replace
 
 import pytest
 
-from dispatcher.lab import books, verdict
-from dispatcher.lab.evidence import LEASE_ENDED, Doubt, Evidence, Exit, Fate, Kill, Sent, Way, Webhooks, Window
-from tests.lab.runs import A, B, good, post, unanswered, with_doubt, with_fate, with_posts, with_receipts
+from dispatcher.lab import judge
+from dispatcher.lab.evidence import (
+    LEASE_ENDED,
+    Evidence,
+    Exit,
+    FinalState,
+    Kill,
+    Sent,
+    UncertainSend,
+    Way,
+    Webhooks,
+    Window,
+)
+from tests.lab.runs import A, B, good, post, unanswered, with_posts, with_receipts, with_state, with_uncertain_send
 
 
 def broken(evidence: Evidence) -> dict[str, tuple[str, ...]]:
-    return {promise.name: promise.broken for promise in verdict.judge(evidence) if not promise.is_held}
+    return {promise.name: promise.broken for promise in judge.judge(evidence) if not promise.is_held}
 
 
 def test_a_good_run_breaks_nothing() -> None:
     assert broken(good()) == {}
-    assert len(verdict.judge(good())) == 8
+    assert len(judge.judge(good())) == 8
 
 
-def never_taken(fate: Fate | None) -> Evidence:
+def never_taken(state: FinalState | None) -> Evidence:
     """The good run, but that `campaign-5` was never posted again, and stands so."""
-    run = with_fate("campaign-5", fate)
+    run = with_state("campaign-5", state)
     return replace(
         run,
         posts=tuple(found for found in run.posts if found.at_s != 20.51),
@@ -30,38 +41,40 @@ def never_taken(fate: Fate | None) -> Evidence:
 
 
 @pytest.mark.parametrize(
-    ("fate", "said"),
+    ("state", "said"),
     [
         (None, "unknown"),
-        (Fate("queued", "rate"), "queued rate"),
-        (Fate("sending"), "sending"),
+        (FinalState("queued", "rate"), "queued rate"),
+        (FinalState("sending"), "sending"),
     ],
 )
-def test_a_message_that_is_neither_settled_nor_uncertain_with_a_reason_is_lost(fate: Fate | None, said: str) -> None:
-    run = never_taken(fate)
+def test_a_message_that_is_neither_settled_nor_uncertain_with_a_reason_is_lost(
+    state: FinalState | None, said: str
+) -> None:
+    run = never_taken(state)
     assert broken(run) == {"P1 accounted for": (f"lost or still waiting at the end: campaign-5 ({said})",)}
-    assert verdict.lost_keys(run) == ["campaign-5"]
+    assert judge.lost_keys(run) == ["campaign-5"]
 
 
 def test_a_message_that_is_uncertain_without_a_reason_is_lost() -> None:
-    assert broken(with_fate("campaign-5", Fate("uncertain"))) == {
+    assert broken(with_state("campaign-5", FinalState("uncertain"))) == {
         "P1 accounted for": ("lost or still waiting at the end: campaign-5 (uncertain)",),
         "all resolved": ("uncertain at the end: campaign-5",),
     }
 
 
 def test_a_message_that_is_settled_otherwise_is_accounted_for() -> None:
-    assert broken(never_taken(Fate("dead", "exhausted", "130429"))) == {}
+    assert broken(never_taken(FinalState("dead", "exhausted", "130429"))) == {}
 
 
 @pytest.mark.parametrize("wamid", ["", "wamid.another"])
 def test_an_acceptance_that_the_simulator_knows_nothing_of_is_found(wamid: str) -> None:
-    run = with_fate("campaign-1", Fate("delivered", wamid=wamid))
+    run = with_state("campaign-1", FinalState("delivered", wamid=wamid))
     assert broken(run) == {"P1 accounted for": ("accepted in Redis, but not by the simulator: campaign-1",)}
 
 
 def test_an_acceptance_that_redis_knows_nothing_of_is_found() -> None:
-    run = with_fate("campaign-1", Fate("dead", "rejected", "100"))
+    run = with_state("campaign-1", FinalState("dead", "rejected", "100"))
     assert broken(run) == {"P1 accounted for": ("accepted by the simulator, but Redis says otherwise: campaign-1",)}
 
 
@@ -71,7 +84,7 @@ def test_a_message_that_is_accepted_twice_breaks_more_than_one_promise() -> None
         "P2 once": ("accepted twice: campaign-3", "posted after it was accepted: campaign-3 (claim 2)"),
         "P3 no blind resend": ("posted again while uncertain: campaign-3",),
     }
-    assert books.doubled_keys(run) == ["campaign-3"]
+    assert judge.doubled_keys(run) == ["campaign-3"]
 
 
 def test_a_post_after_acceptance_is_found_though_it_is_not_accepted_again() -> None:
@@ -102,12 +115,12 @@ def test_each_post_after_one_without_an_answer_needs_a_proof_of_its_own() -> Non
     run = with_posts(unanswered("campaign-5", 17.0, number=B, claim=2))
     run = replace(run, posts=tuple(replace(p, claim=3) if p.at_s == 20.51 else p for p in run.posts))
     assert broken(run) == {"P3 no blind resend": ("posted again after no answer, without proof: campaign-5",)}
-    again = Doubt("campaign-5", 16.5, "lost reset", Way.ABSENCE, 16.9, 18.5)
-    assert broken(replace(run, doubts=(again, *run.doubts))) == {}
+    again = UncertainSend("campaign-5", 16.5, "lost reset", Way.ABSENCE, 16.9, 18.5)
+    assert broken(replace(run, uncertain_sends=(again, *run.uncertain_sends))) == {}
 
 
 def test_what_was_sent_again_without_proof_is_found() -> None:
-    assert broken(with_doubt("campaign-5", way=Way.UNPROVEN)) == {
+    assert broken(with_uncertain_send("campaign-5", way=Way.UNPROVEN)) == {
         "P3 no blind resend": (
             "posted again after no answer, without proof: campaign-5",
             "sent again without proof: campaign-5",
@@ -116,33 +129,36 @@ def test_what_was_sent_again_without_proof_is_found() -> None:
 
 
 def test_a_post_of_what_was_seen_to_be_uncertain_is_found_though_it_never_left_before() -> None:
-    doubts = (*good().doubts, Doubt("campaign-4", 15.5, LEASE_ENDED, Way.ABSENCE, 16.5, 16.6))
-    run = replace(good(), doubts=doubts)
+    uncertain_sends = (*good().uncertain_sends, UncertainSend("campaign-4", 15.5, LEASE_ENDED, Way.ABSENCE, 16.5, 16.6))
+    run = replace(good(), uncertain_sends=uncertain_sends)
     assert broken(run) == {"P3 no blind resend": ("posted again while uncertain: campaign-4",)}
 
 
 def test_clocks_that_are_a_hair_off_break_nothing() -> None:
     # Redis tells whole ms: a reset 0.2 ms after the POST may read as before it
-    doubts = (*good().doubts, Doubt("campaign-4", 16.008, "lost reset", Way.RECEIPT, 16.2, 16.2))
-    assert broken(replace(good(), doubts=doubts)) == {}
+    uncertain_sends = (
+        *good().uncertain_sends,
+        UncertainSend("campaign-4", 16.008, "lost reset", Way.RECEIPT, 16.2, 16.2),
+    )
+    assert broken(replace(good(), uncertain_sends=uncertain_sends)) == {}
 
 
 def test_what_is_uncertain_at_the_end_is_found() -> None:
     left = {"way": Way.OPEN, "decided_at_s": None, "ended_at_s": None}
-    run = with_doubt("campaign-3", **left)
+    run = with_uncertain_send("campaign-3", **left)
     assert broken(run) == {"all resolved": ("uncertain at the end: campaign-3",)}
-    run = with_fate("campaign-3", Fate("uncertain", error=LEASE_ENDED))
+    run = with_state("campaign-3", FinalState("uncertain", error=LEASE_ENDED))
     assert broken(run) == {"all resolved": ("uncertain at the end: campaign-3",)}
 
 
 def test_what_was_sent_again_and_came_to_nothing_is_found() -> None:
-    run = with_doubt("campaign-5", ended_at_s=None)
+    run = with_uncertain_send("campaign-5", ended_at_s=None)
     assert broken(run) == {"all resolved": ("sent again, and not settled since: campaign-5",)}
 
 
 def test_what_is_held_for_a_person_is_resolved_but_not_if_it_was_accepted() -> None:
-    run = with_doubt("campaign-3", way=Way.HELD)
-    run = replace(run, fates={**run.fates, "campaign-3": Fate("dead", "held", "no receipt of a later message")})
+    run = with_uncertain_send("campaign-3", way=Way.HELD)
+    run = replace(run, states={**run.states, "campaign-3": FinalState("dead", "held", "no receipt of a later message")})
     assert broken(run) == {"P1 accounted for": ("accepted by the simulator, but Redis says otherwise: campaign-3",)}
 
 
@@ -162,7 +178,7 @@ def test_a_status_that_is_lost_by_setting_is_not_missed() -> None:
 
 
 def test_a_state_behind_its_receipts_is_found() -> None:
-    run = with_fate("campaign-1", Fate("sent", wamid="wamid.campaign-1"))
+    run = with_state("campaign-1", FinalState("sent", wamid="wamid.campaign-1"))
     assert broken(run) == {"states agree": ("the state is behind its receipts: campaign-1 (sent)",)}
 
 
@@ -170,8 +186,8 @@ def test_a_message_that_was_read_is_so_in_redis() -> None:
     run = with_receipts("campaign-1", {"sent", "delivered", "read"})
     run = replace(run, webhooks=replace(run.webhooks, statuses={"sent": 10, "delivered": 10, "read": 1}))
     assert broken(run) == {"states agree": ("the state is behind its receipts: campaign-1 (delivered)",)}
-    fates = {**run.fates, "campaign-1": Fate("read", wamid="wamid.campaign-1")}
-    assert broken(replace(run, fates=fates)) == {}
+    states = {**run.states, "campaign-1": FinalState("read", wamid="wamid.campaign-1")}
+    assert broken(replace(run, states=states)) == {}
 
 
 def test_a_receipt_of_what_was_not_accepted_is_found() -> None:
@@ -220,32 +236,32 @@ def test_a_number_that_is_never_served_again_is_found() -> None:
 def test_a_number_counts_as_waiting_from_its_first_message_after_the_kill() -> None:
     run = good()
     sent = {**run.sent, "campaign-4": Sent("campaign-4", A, 14.0)}
-    assert verdict.served_again_s(replace(run, sent=sent)) == {A: 3.0}
+    assert judge.served_again_s(replace(run, sent=sent)) == {A: 3.0}
     idle = replace(run, kill=Kill(17.0, "worker-1", (A,), {}))
-    assert verdict.served_again_s(idle) == {}
+    assert judge.served_again_s(idle) == {}
 
 
 def test_the_last_words_of_the_dead_are_no_service() -> None:
     run = good()
     late = post("campaign-3", 12.005)
     posts = tuple(late if found.key == "campaign-3" else found for found in run.posts)
-    assert verdict.served_again_s(replace(run, posts=posts)) == {A: 4.0}
+    assert judge.served_again_s(replace(run, posts=posts)) == {A: 4.0}
 
 
 def test_what_got_an_answer_after_the_kill_was_not_in_the_hands_of_the_dead() -> None:
     run = good()
     sending = {"campaign-3": 1, "campaign-4": 1, "campaign-5": 1, "campaign-6": 1, "campaign-9": 1}
-    found = verdict.killed_keys(replace(run, kill=replace(run.kill, sending=sending)))
+    found = judge.killed_keys(replace(run, kill=replace(run.kill, sending=sending)))
     assert found == ["campaign-3", "campaign-6", "campaign-9"]
 
 
 def test_a_receipt_of_what_a_living_worker_found_uncertain_is_no_sign_of_the_dead() -> None:
-    run = with_doubt("campaign-3", error="lost reset")
-    assert verdict.killed_keys(run) == ["campaign-6"]
+    run = with_uncertain_send("campaign-3", error="lost reset")
+    assert judge.killed_keys(run) == ["campaign-6"]
 
 
 def test_only_some_of_many_are_named() -> None:
-    run = replace(good(), fates={})
+    run = replace(good(), states={})
     assert broken(run)["P1 accounted for"] == (
         "lost or still waiting at the end: campaign-1 (unknown), campaign-2 (unknown), campaign-3 (unknown) and 7 more",
     )
