@@ -1,6 +1,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# As many as tests/conftest.py thinks good for this machine; 0 runs all tests in one process.
+WORKERS ?= auto
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check fmt bench grafana types clean
@@ -23,8 +25,8 @@ $(VENV)/dev: requirements/dev.txt pyproject.toml
 demo: $(VENV)/demo ## Run a campaign with one-time passwords on an embedded server and a simulated Cloud API
 	$(BIN)/dispatcher demo $(ARGS)
 
-test: $(VENV)/dev ## Run the tests (SERVER=path/to/redis-server runs them against another server)
-	$(BIN)/python -m pytest $(if $(SERVER),--server $(SERVER)) $(ARGS)
+test: $(VENV)/dev ## Run the tests side by side (WORKERS=N at once, SERVER=path/to/redis-server on another server)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist load --maxschedchunk 1 $(if $(SERVER),--server $(SERVER)) $(ARGS)
 
 check: $(VENV)/dev ## Format, lint, layers and types
 	$(BIN)/ruff format --check .

@@ -17,26 +17,20 @@ from starlette.routing import Route
 
 from dispatcher import errors
 from dispatcher.api import forwarding, webhook_worker
-from dispatcher.api.bodies import BODY_TIMEOUT_S, Bodies
-from dispatcher.api.forwarding import Forward, Forwarding, Pace, Share, Target, host_of
-from dispatcher.api.heart import Heart
-from dispatcher.api.inbox import Inbox
-from dispatcher.api.journal import Journal
-from dispatcher.api.metrics import ApiMetrics
-from dispatcher.api.server import HEAD_TIMEOUT_S, Server, address_of, listen
-from dispatcher.api.webhook_endpoint import Credentials, Door
-from dispatcher.api.webhook_worker import Reception
+from dispatcher.api.forwarding import Forwarding
+from dispatcher.api.journal import ApiJournal
+from dispatcher.api.server import HEAD_TIMEOUT_S, HttpServer, address_of, listen
+from dispatcher.api.webhook_endpoint import BODY_TIMEOUT_S, BodyReader, Credentials, Inbox, WebhookEndpoint
+from dispatcher.api.webhook_worker import WebhookWorker
 from dispatcher.meta.optout import Words
-from dispatcher.meta.transport import Engine
 from dispatcher.observe import logs
-from dispatcher.observe.metrics import serve_metrics
+from dispatcher.observe.metrics import ApiMetrics, serve_metrics
 from dispatcher.observe.process import allow_sockets, end_on_signals, freeze, process_name
 from dispatcher.settings import PREFIX, Settings
 from dispatcher.store.connection import connect
 from dispatcher.store.health import check_schema
 from dispatcher.store.pipeline import Pipeline
 from dispatcher.store.schema import Cell
-from dispatcher.store.webhooks import forget_forwards
 
 WEBHOOKS: Final = "/webhooks/whatsapp"
 HEALTH: Final = "/health"
@@ -48,11 +42,11 @@ STOP_LIMIT_S: Final = 25.0
 class Api:
     """An API process, put together."""
 
-    server: Server
-    heart: Heart
-    reception: Reception
+    server: HttpServer
+    inbox: Inbox
+    worker: WebhookWorker
     forwarding: Forwarding
-    journal: Journal
+    journal: ApiJournal
 
     def stop(self) -> None:
         """Begin to end: nothing more is accepted."""
@@ -61,39 +55,28 @@ class Api:
     async def run(self) -> None:
         """Serve until stopped; what is under way is answered, and the batch in work ended."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.heart.run())
-            group.create_task(self.reception.run())
+            group.create_task(self.inbox.run())
+            group.create_task(self.worker.run())
             group.create_task(self.forwarding.run())
             try:
                 await self.server.run_until_stopped()
             finally:
-                self.reception.sleeper.stop()
+                self.worker.stop()
                 self.forwarding.stop()
-                self.heart.stop()
+                self.inbox.stop()
 
 
 @dataclass(frozen=True, slots=True)
-class Times:
+class Timeouts:
     """How long a head and a body may take to come, and what a silent process holds is left to it, in seconds."""
 
     head_s: float = HEAD_TIMEOUT_S
     body_s: float = BODY_TIMEOUT_S
-    left_s: float = webhook_worker.LEFT_S
-    forward_left_s: float = forwarding.LEFT_S
+    take_over_s: float = webhook_worker.TAKE_OVER_AFTER_S
+    take_over_forwards_s: float = forwarding.TAKE_OVER_AFTER_S
 
 
-@dataclass(frozen=True, slots=True)
-class Means:
-    """What a process is built on."""
-
-    settings: Settings
-    words: Words
-    listener: socket.socket
-    metrics: ApiMetrics
-    times: Times = Times()
-
-
-def words_of(settings: Settings) -> Words:
+def opt_out_words(settings: Settings) -> Words:
     """Read the opt-out words, and see that webhooks can be checked.
 
     Raises:
@@ -104,13 +87,13 @@ def words_of(settings: Settings) -> Words:
         problems.append(f"{PREFIX}APP_SECRETS: webhooks cannot be checked without it; give the app's secret")
     words = Words.default()
     if settings.opt_out_words_file is not None:
-        words = _loaded(settings.opt_out_words_file, problems)
+        words = _load_words(settings.opt_out_words_file, problems)
     if problems:
         raise errors.SettingsError(tuple(problems))
     return words
 
 
-def _loaded(path: Path, problems: list[str]) -> Words:
+def _load_words(path: Path, problems: list[str]) -> Words:
     try:
         return Words.load(path)
     except errors.SettingsError as exc:
@@ -119,57 +102,43 @@ def _loaded(path: Path, problems: list[str]) -> Words:
 
 
 @asynccontextmanager
-async def assembled(means: Means) -> AsyncIterator[Api]:
+async def assembled(
+    settings: Settings,
+    words: Words,
+    listener: socket.socket,
+    metrics: ApiMetrics,
+    timeouts: Timeouts = Timeouts(),
+) -> AsyncIterator[Api]:
     """Put a process together; on leaving, its connections are closed."""
-    settings, process = means.settings, process_name()
-    urls = _urls(settings)
-    hosts = [host_of(url) for url in urls]
-    journal = Journal(means.metrics, process, hosts)
-    cell = Cell.of(settings)
+    cell, process = Cell.of(settings), process_name()
+    journal = ApiJournal(metrics, process)
     redis = connect(settings.redis_url.get_secret_value(), cell, timeout_s=settings.redis_timeout_s)
     # one each, so that an answer waits neither for a batch in work nor for what is passed on
-    pipelines = door, work, forward = [Pipeline(redis, journal.round_trip) for _ in range(3)]
-    engine = Engine()
-
-    worker = Reception(work, cell, process, means.words, journal, left_s=means.times.left_s)
-    pace = Pace(settings.webhook_forward_kept_s, means.times.forward_left_s)
-    shares = [Share(forward, cell, url, process) for url in urls]
-    porter = Forwarding(
-        [Forward(share, Target(share.url, engine, journal), journal, pace) for share in shares],
-        lambda: forward.run(forget_forwards(cell, urls, pace.kept_s)),
-        journal,
-    )
-    inbox = Inbox(door, cell, process, urls)
-    heart = Heart(inbox, door, journal, hosts)
-
-    def stored() -> None:
-        worker.sleeper.wake()
-        porter.wake()
-
-    endpoint = Door(inbox, _credentials(settings), journal, Bodies(means.times.body_s), stored)
-    server = Server(application(endpoint, heart), means.listener, means.times.head_s)
+    pipelines = [Pipeline(redis, journal.round_trip) for _ in range(3)]
+    for_answers, for_work, for_forwards = pipelines
+    worker = WebhookWorker(for_work, cell, process, words, journal, take_over_after_s=timeouts.take_over_s)
+    forwards = Forwarding(for_forwards, cell, process, settings, journal, timeouts.take_over_forwards_s)
+    inbox = Inbox(for_answers, cell, process, forwards, journal)
+    endpoint = WebhookEndpoint(inbox, worker, _credentials(settings), journal, BodyReader(timeouts.body_s))
+    server = HttpServer(application(endpoint, inbox), listener, timeouts.head_s)
     try:
-        await door.follow(check_schema())
-        yield Api(server, heart, worker, porter, journal)
+        await for_answers.follow(check_schema())
+        yield Api(server, inbox, worker, forwards, journal)
     finally:
         for pipeline in pipelines:
             await pipeline.idle()
-        await engine.aclose()
+        await forwards.aclose()
         await redis.aclose()
 
 
-def _urls(settings: Settings) -> list[str]:
-    return [url.get_secret_value() for url in settings.webhook_forward_urls]
-
-
-def application(door: Door, heart: Heart) -> Starlette:
+def application(endpoint: WebhookEndpoint, inbox: Inbox) -> Starlette:
     """Return what answers requests."""
 
     async def health(_: Request) -> JSONResponse:
-        is_well = heart.is_well
+        is_well = inbox.is_well
         return JSONResponse({"redis": "ok" if is_well else "away"}, 200 if is_well else 503)
 
-    app = Starlette(routes=[Route(WEBHOOKS, door), Route(HEALTH, health, methods=["GET"])])
+    app = Starlette(routes=[Route(WEBHOOKS, endpoint), Route(HEALTH, health, methods=["GET"])])
     app.router.redirect_slashes = False  # nobody posts again what was redirected
     return app
 
@@ -188,27 +157,26 @@ def serve(settings: Settings, on_listening: Callable[[str], None]) -> None:
     Raises:
         SettingsError: Settings are missing or wrong, or a port is taken.
     """
-    words = words_of(settings)
+    words = opt_out_words(settings)
     logs.set_up(settings.log_level, settings.log_format)
     with listen(settings.api_host, settings.api_port) as listener:
         freeze()
         allow_sockets()
-        means = Means(settings, words, listener, ApiMetrics(CollectorRegistry()))
-        uvloop.run(_run(means, on_listening))
+        uvloop.run(_run(settings, words, listener, on_listening))
 
 
-async def _run(means: Means, on_listening: Callable[[str], None]) -> None:
+async def _run(settings: Settings, words: Words, listener: socket.socket, on_listening: Callable[[str], None]) -> None:
     """Run until SIGTERM or SIGINT; a second signal ends the process at once."""
-    settings = means.settings
-    server = serve_metrics(means.metrics, settings.metrics_port) if settings.metrics_port else None
+    metrics = ApiMetrics(CollectorRegistry())
+    server = serve_metrics(metrics, settings.metrics_port) if settings.metrics_port else None
     try:
-        async with assembled(means) as api:
+        async with assembled(settings, words, listener, metrics) as api:
             _handle_signals(api)
-            url = address_of(means.listener)
-            api.journal.said(logs.PROCESS_STARTED, url=url, redis=settings.redis_address)
+            url = address_of(listener)
+            api.journal.process_event(logs.PROCESS_STARTED, url=url, redis=settings.redis_address)
             on_listening(url)
             await api.run()
-            api.journal.said(logs.PROCESS_STOPPED)
+            api.journal.process_event(logs.PROCESS_STOPPED)
     finally:
         if server is not None:
             await asyncio.to_thread(server.close)
@@ -216,7 +184,7 @@ async def _run(means: Means, on_listening: Callable[[str], None]) -> None:
 
 def _handle_signals(api: Api) -> None:
     def stop(name: str) -> None:
-        api.journal.said(logs.PROCESS_STOPPING, signal=name)
+        api.journal.process_event(logs.PROCESS_STOPPING, signal=name)
         api.stop()
 
     end_on_signals(stop, STOP_LIMIT_S)

@@ -23,11 +23,10 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 ATTEMPT_ENDED: Final = "attempt.ended"
 BODY_KEPT_ASIDE: Final = "body.kept_aside"
 CHILD_ENDED: Final = "child.ended"
-DOOR_MISSED: Final = "door.missed"
 DUPLICATE_FOUND: Final = "duplicate.found"
-FORWARD_AILING: Final = "forward.ailing"
+FORWARD_FAILING: Final = "forward.failing"
 FORWARD_GIVEN_UP: Final = "forward.given_up"
-FORWARD_WELL: Final = "forward.well"
+FORWARD_RECOVERED: Final = "forward.recovered"
 GATE_CLOSED: Final = "gate.closed"
 INTAKE_REFUSED: Final = "intake.refused"
 INTAKE_RESTARTED: Final = "intake.restarted"
@@ -44,6 +43,7 @@ REDIS_LOST: Final = "redis.lost"
 REDIS_REGAINED: Final = "redis.regained"
 REDIS_WARNED: Final = "redis.warned"
 TASK_FAILED: Final = "task.failed"
+WEBHOOKS_MISSED: Final = "webhooks.missed"
 
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 Format = Literal["json", "console"]
@@ -83,7 +83,7 @@ _OURS: Final = frozenset(
 _HELD_S: Final = 0.05
 
 
-class Lines:
+class HeldLines:
     """Writes finished lines to `out`: inside an event loop the harmless ones together, every _HELD_S seconds.
 
     What is a warning or worse goes out at once, and all that was held before it.
@@ -136,7 +136,7 @@ def set_up(level: Level = "INFO", style: Format = "json", stream: TextIO | None 
     Replaces what was set up before; call it once, where a process begins.
     """
     out = sys.stderr if stream is None else stream
-    lines = Lines(out)
+    lines = HeldLines(out)
     atexit.register(lines.flush)
     stamp: list[Processor] = [structlog.stdlib.add_log_level, TimeStamper(fmt="iso", utc=True)]
     finish = _finish(style, colours=out.isatty())

@@ -1,7 +1,8 @@
-"""The metrics of a process: their names, labels and buckets in one place. Logs are set up in `logs`.
+"""The metrics of worker and API processes: their names, labels and buckets in one place, each declared once.
 
-It must not know what it counts: callers pass plain values, and label values only from closed sets, so that no message,
-recipient, key or campaign ever makes a series of its own. `docs/metrics.md` lists the values.
+What happens in a cell is counted in the cell, and served by the exporter. This must not know what it counts: callers
+pass plain values, and label values only from closed sets, so that no message, recipient, key or campaign ever makes a
+series of its own. `docs/metrics.md` lists the values.
 """
 
 import platform
@@ -27,12 +28,44 @@ _WAIT_BUCKETS_S: Final = (
     *(300, 900, 3600, 4 * 3600, 12 * 3600, 24 * 3600),  # campaigns
 )
 _POST_BUCKETS_S: Final = (0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 15)
+_ANSWER_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_DELIVERY_BUCKETS_S: Final = (
+    *(0.5, 1, 2, 3, 5, 10, 30, 60, 300),  # a phone that is on
+    *(900, 3600, 4 * 3600, 12 * 3600, 24 * 3600, 3 * 24 * 3600, 7 * 24 * 3600),  # one that is off
+)
 _ROUND_TRIP_BUCKETS_S: Final = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2)
 _SCRIPT_BUCKETS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2)
 
 
-class Metrics:
-    """What a process counts and measures, on a registry of its own and never the global one."""
+class ProcessMetrics:
+    """What every worker and API process measures, on a registry of its own and never the global one."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register them.
+
+        Raises:
+            ValueError: The registry has them already.
+        """
+        self.registry = registry
+        self.redis_round_trip = Histogram(
+            "dispatcher_redis_round_trip_seconds",
+            "From a command or script to its answer",
+            buckets=_ROUND_TRIP_BUCKETS_S,
+            registry=registry,
+        )
+        self.redis_script = Histogram(
+            "dispatcher_redis_script_seconds",
+            "Round trips with this script in them",
+            ("script",),
+            buckets=_SCRIPT_BUCKETS_S,
+            registry=registry,
+        )
+        self.build_info = build_info(registry)
+        ProcessCollector(registry=registry)
+
+
+class Metrics(ProcessMetrics):
+    """What a worker counts and measures."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register all metrics.
@@ -40,12 +73,6 @@ class Metrics:
         Raises:
             ValueError: The registry has them already.
         """
-        self.registry = registry
-        self._count_messages(registry)
-        self._count_process(registry)
-        ProcessCollector(registry=registry)
-
-    def _count_messages(self, registry: CollectorRegistry) -> None:
         counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
         histogram = partial(Histogram, registry=registry)
         self.attempts = counter("dispatcher_attempts_total", "POSTs that ended, snoozes apart", ("outcome", "code"))
@@ -66,9 +93,6 @@ class Metrics:
         self.in_flight_cap = gauge("dispatcher_in_flight_cap", "Most POSTs that may be under way")
         self.claims = counter("dispatcher_claims_total", "Claims made, empty ones too")
         self.claimed_messages = counter("dispatcher_claimed_messages_total", "Messages claimed", ("lane",))
-
-    def _count_process(self, registry: CollectorRegistry) -> None:
-        counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
         self.intake_refused = counter(
             "dispatcher_intake_refused_total", "Jobs on the send queue that were refused and listed", ("reason",)
         )
@@ -78,28 +102,46 @@ class Metrics:
         self.number_leases = gauge("dispatcher_number_leases", "Numbers this process serves")
         self.event_loop_lag = gauge("dispatcher_event_loop_lag_seconds", "How late the event loop last ran a timer")
         self.redis_reconnects = counter("dispatcher_redis_reconnects_total", "Connections to Redis made anew")
-        self.redis_round_trip = Histogram(
-            "dispatcher_redis_round_trip_seconds",
-            "From a command or script to its answer",
-            buckets=_ROUND_TRIP_BUCKETS_S,
-            registry=registry,
-        )
-        self.redis_script = redis_script(registry)
         self.observer_errors = counter(
             "dispatcher_observer_errors_total", "Metrics and log lines that failed and were dropped", ("method",)
         )
-        self.build_info = build_info(registry)
+        super().__init__(registry)
 
 
-def redis_script(registry: CollectorRegistry) -> Histogram:
-    """Make the metric of what each script's callers wait for, alike in every process."""
-    return Histogram(
-        "dispatcher_redis_script_seconds",
-        "Round trips with this script in them",
-        ("script",),
-        buckets=_SCRIPT_BUCKETS_S,
-        registry=registry,
-    )
+class ApiMetrics(ProcessMetrics):
+    """What an API process counts and measures."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register all metrics.
+
+        Raises:
+            ValueError: The registry has them already.
+        """
+        counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
+        histogram = partial(Histogram, registry=registry)
+        self.requests = counter("dispatcher_webhook_requests_total", "Webhook requests answered", ("outcome",))
+        self.answer = histogram(
+            "dispatcher_webhook_answer_seconds", "From a webhook request to its answer", buckets=_ANSWER_BUCKETS_S
+        )
+        self.backlog = gauge("dispatcher_webhook_backlog", "Webhooks stored and not worked off")
+        self.lag = gauge("dispatcher_webhook_lag_seconds", "Age of the oldest webhook that is not worked off")
+        self.updates = counter("dispatcher_webhook_updates_total", "Updates worked off", ("kind",))
+        self.receipts = counter(
+            "dispatcher_receipts_total", "Receipts that said something new", ("status", "category", "billable")
+        )
+        self.accepted_to_delivered = histogram(
+            "dispatcher_accepted_to_delivered_seconds",
+            "From an acceptance to the first receipt that says the message arrived, worked off",
+            ("lane",),
+            buckets=_DELIVERY_BUCKETS_S,
+        )
+        self.forwarded = counter(
+            "dispatcher_webhook_forwarded_total",
+            "Tries to pass a webhook on, and webhooks given up",
+            ("host", "outcome"),
+        )
+        self.forward_backlog = gauge("dispatcher_webhook_forward_backlog", "Webhooks not yet passed on", ("host",))
+        super().__init__(registry)
 
 
 def build_info(registry: CollectorRegistry) -> Gauge:
@@ -109,7 +151,7 @@ def build_info(registry: CollectorRegistry) -> Gauge:
     return made
 
 
-class Registered(Protocol):
+class HasRegistry(Protocol):
     """Whatever has its metrics on a registry of its own."""
 
     registry: CollectorRegistry
@@ -134,7 +176,7 @@ class MetricsServer:
         self._thread.join()
 
 
-def serve_metrics(metrics: Registered, port: int, addr: str = "0.0.0.0") -> MetricsServer:  # noqa: S104 - for Prometheus
+def serve_metrics(metrics: HasRegistry, port: int, addr: str = "0.0.0.0") -> MetricsServer:  # noqa: S104 - for Prometheus
     """Serve the metrics on `addr`; 0 lets the system choose the port, so whoever wants none does not call this.
 
     Raises:

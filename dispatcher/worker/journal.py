@@ -216,10 +216,6 @@ class Journal:
         """The event loop was this late."""
         self._metrics.event_loop_lag.set(lag_s)
 
-    def may_post(self, most: int) -> None:
-        """So many POSTs may be in flight, of all numbers of the process together."""
-        self._metrics.in_flight_cap.set(most)
-
     def reloaded(self, numbers: int) -> None:
         """The numbers file was read again."""
         self._log.info(logs.NUMBERS_RELOADED, numbers=numbers)

@@ -12,10 +12,10 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from dispatcher import Dispatcher
-from dispatcher.api.metrics import ApiMetrics
-from dispatcher.api.run import Api, Means, Times, assembled, words_of
+from dispatcher.api.run import Api, Timeouts, assembled, opt_out_words
 from dispatcher.api.server import address_of, listen
 from dispatcher.observe import logs
+from dispatcher.observe.metrics import ApiMetrics
 from dispatcher.settings import Settings
 from dispatcher.store import schema
 from dispatcher.store.embedded import Server
@@ -82,7 +82,7 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running(
-    redis_url: str, *, cell: str = "", times: Times | None = None, **given: Any
+    redis_url: str, *, cell: str = "", timeouts: Timeouts | None = None, **given: Any
 ) -> AsyncIterator[Running]:
     """Run an API on a free port."""
     settings = Settings(
@@ -91,9 +91,8 @@ async def running(
     )  # fmt: skip
     listener = listen("127.0.0.1", 0)
     url, metrics = address_of(listener), ApiMetrics(CollectorRegistry())
-    means = Means(settings, words_of(settings), listener, metrics, times or Times())
     async with (
-        assembled(means) as api,
+        assembled(settings, opt_out_words(settings), listener, metrics, timeouts or Timeouts()) as api,
         httpx.AsyncClient(base_url=url, timeout=20) as http,
         Redis.from_url(redis_url, protocol=2) as redis,
     ):

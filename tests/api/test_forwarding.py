@@ -10,24 +10,26 @@ from typing import Any
 from redis.asyncio import Redis
 
 from dispatcher.api import forwarding
-from dispatcher.api.run import Times
-from dispatcher.api.turns import Turns
+from dispatcher.api.forwarding import CircuitBreaker
+from dispatcher.api.run import Timeouts
+from dispatcher.store import schema
 from dispatcher.store.embedded import Server
 from dispatcher.store.webhooks import forward_name
 from tests.api.conftest import Running, running
 from tests.api.meta import signature, status, text, webhook
 from tests.cell import eventually
 
-SOON = Times(forward_left_s=0.2)
+SOON = Timeouts(take_over_forwards_s=0.2)
 
 
 @dataclass
 class Target:
-    """Another program with a webhook; `port` stays the same however often it opens."""
+    """Another program with a webhook; `port` stays the same however often it opens. `held` holds its answers up."""
 
     port: int = 0
     statuses: list[int] = field(default_factory=list)
-    delay_s: float = 0.0
+    held: asyncio.Event | None = None
+    answered: int = 0
     heads: list[bytes] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     _server: asyncio.Server | None = None
@@ -52,11 +54,13 @@ class Target:
             body = await reader.readexactly(int(fields[b"content-length"]))
             self.heads.append(head)
             self.bodies.append(body)
-            await asyncio.sleep(self.delay_s)
+            if self.held is not None:
+                await self.held.wait()
             code = self.statuses.pop(0) if self.statuses else 200
             where = "location: /elsewhere\r\n" if 300 <= code < 400 else ""
             writer.write(f"HTTP/1.1 {code} X\r\n{where}content-length: 0\r\nconnection: close\r\n\r\n".encode())
             await writer.drain()
+            self.answered += 1
         writer.close()
 
     async def has(self, *bodies: bytes) -> None:
@@ -111,7 +115,7 @@ async def test_a_target_that_is_away_gets_everything_later_and_delays_nobody(ser
         pass
     async with (
         Target().open() as there,
-        running(server.url, webhook_forward_urls=f"{away.url},{there.url}", times=SOON) as api,
+        running(server.url, webhook_forward_urls=f"{away.url},{there.url}", timeouts=SOON) as api,
     ):
         for body in bodies:
             assert await api.post(body) == 200
@@ -129,14 +133,15 @@ async def test_a_target_that_is_away_gets_everything_later_and_delays_nobody(ser
 
 async def test_a_slow_target_slows_no_answer_and_no_other_target(server: Server, redis: Redis) -> None:
     bodies = [webhook([status(f"k{i}")]) for i in range(50)]
-    async with Target(delay_s=1.0).open() as slow, Target().open() as quick:
+    held = asyncio.Event()
+    async with Target(held=held).open() as slow, Target().open() as quick:
         assert slow.url != quick.url
         async with running(server.url, webhook_forward_urls=f"{slow.url},{quick.url}") as api:
-            began = time.monotonic()
             for body in bodies:
                 assert await api.post(body) == 200
             await quick.has(*bodies)
-            assert time.monotonic() - began < 1.0
+            assert slow.answered == 0
+            held.set()
             await slow.has(*bodies)
 
 
@@ -158,7 +163,7 @@ async def test_a_restart_goes_on_where_it_was(server: Server, redis: Redis) -> N
 async def test_what_is_refused_is_tried_again_and_holds_up_nothing(server: Server, redis: Redis) -> None:
     async with Target().open() as target:
         target.statuses = [500, 404, 302]
-        async with running(server.url, webhook_forward_urls=target.url, times=SOON) as api:
+        async with running(server.url, webhook_forward_urls=target.url, timeouts=SOON) as api:
             assert await api.post(b"first") == 200
             await target.has(b"first")
             assert await api.post(b"second") == 200
@@ -172,7 +177,7 @@ async def test_what_waited_too_long_is_given_up(server: Server, redis: Redis) ->
     async with target.open():
         pass
     given: dict[str, Any] = {"webhook_forward_urls": target.url, "webhook_forward_kept_s": 1.0}
-    async with running(server.url, times=SOON, **given) as api:
+    async with running(server.url, timeouts=SOON, **given) as api:
         assert await api.post(b"first") == 200
         await is_passed_on(api, target)
 
@@ -187,21 +192,21 @@ async def test_what_waited_too_long_is_given_up(server: Server, redis: Redis) ->
 
 async def test_streams_of_urls_that_nobody_knows_any_more_are_dropped(server: Server, redis: Redis) -> None:
     target = Target(port=9)
-    keys = Keys("disowned")
+    key = schema.Cell("disowned").key
     async with running(server.url, cell="disowned", webhook_forward_urls=target.url) as api:
         assert await api.post(b"first") == 200
-    assert await redis.xlen(keys(f"forward:{forward_name(target.url)}")) == 1
+    assert await redis.xlen(key(f"forward:{forward_name(target.url)}")) == 1
     async with running(server.url, cell="disowned"):
         await asyncio.sleep(0.2)
-        assert await redis.exists(keys(f"forward:{forward_name(target.url)}")) == 1
-    await redis.hset(keys("forwards"), forward_name(target.url), "1")  # type: ignore[misc]
+        assert await redis.exists(key(f"forward:{forward_name(target.url)}")) == 1
+    await redis.hset(key("forwards"), forward_name(target.url), "1")  # type: ignore[misc]
     async with running(server.url, cell="disowned"):
 
         async def is_gone() -> bool:
-            return int(await redis.exists(keys(f"forward:{forward_name(target.url)}"))) == 0
+            return int(await redis.exists(key(f"forward:{forward_name(target.url)}"))) == 0
 
         await eventually(is_gone)
-        assert await redis.hlen(keys("forwards")) == 0  # type: ignore[misc]
+        assert await redis.hlen(key("forwards")) == 0  # type: ignore[misc]
 
 
 async def test_two_processes_pass_each_on_once(server: Server, redis: Redis) -> None:
@@ -233,16 +238,16 @@ async def test_without_room_messages_come_first(server: Server, redis: Redis) ->
 
 
 async def test_a_url_that_fails_is_asked_by_one_at_a_time_and_ever_more_rarely() -> None:
-    turns = Turns(rand=lambda: 0.1)
+    breaker = CircuitBreaker(rand=lambda: 0.1)
     for _ in range(3):
-        turns.failed(time.monotonic())  # closes at once, and then no further before a new try
+        breaker.failed(time.monotonic())  # closes at once, and then no further before a new try
         began = time.monotonic()
-        turns.failed(began - 1)
+        breaker.failed(began - 1)
     at_once = most = 0
 
     async def ask() -> None:
         nonlocal at_once, most
-        async with turns.one():
+        async with breaker.turn():
             at_once += 1
             most = max(most, at_once)
             await asyncio.sleep(0.01)
@@ -252,7 +257,7 @@ async def test_a_url_that_fails_is_asked_by_one_at_a_time_and_ever_more_rarely()
     await asyncio.gather(*(ask() for _ in range(3)))
     assert most == 1
     assert 0.19 < time.monotonic() - began < 1
-    turns.took()
+    breaker.succeeded()
     await asyncio.gather(*(ask() for _ in range(3)))
     assert most == 3
     assert forwarding.AT_ONCE_MAX > 3

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from dispatcher.store.spool import GROUP, Spool
 from redis.asyncio import Redis
 
 from dispatcher import Dispatcher
-from dispatcher.store import schema
+from dispatcher.store import schema, webhooks
 from dispatcher.store.embedded import Server
-from dispatcher.store.pipeline import Line
+from dispatcher.store.pipeline import Pipeline
+from dispatcher.store.webhooks import GROUP
 from tests.api.conftest import message
 from tests.api.measure import measure
 from tests.api.meta import NUMBER, WABA, WEBHOOKS, api_process, environment, signed, status, webhook
@@ -60,8 +60,8 @@ async def test_nothing_acknowledged_is_lost_when_the_process_is_killed(
 async def let_go(redis: Redis, stream: str) -> None:
     """Age what the dead process held, instead of waiting for ten seconds."""
     for row in await redis.xpending_range(stream, GROUP, "-", "+", 1000):
-        held = Spool(Line(redis), stream, row["consumer"].decode())
-        await held.give_back([row["message_id"]])
+        give_back = webhooks.give_back(schema.Cell(CELL), stream, row["consumer"].decode(), [row["message_id"]])
+        await Pipeline(redis).run(give_back)
 
 
 async def is_empty(redis: Redis, stream: str) -> bool:

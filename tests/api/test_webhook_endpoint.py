@@ -8,8 +8,8 @@ import pytest
 from redis.asyncio import Redis
 
 from dispatcher import Dispatcher
-from dispatcher.api.bodies import BODY_BYTES_MAX
-from dispatcher.api.run import Times
+from dispatcher.api.run import Timeouts
+from dispatcher.api.webhook_endpoint import BODY_BYTES_MAX
 from dispatcher.store.embedded import Server
 from tests.api.conftest import TOKEN, Running, message, running
 from tests.api.meta import SECRET, WEBHOOKS, signature, signed, status, webhook
@@ -191,7 +191,7 @@ async def test_a_length_that_promises_less_is_believed(api: Running) -> None:
 
 
 async def test_a_length_that_promises_more_is_waited_for_and_marked(server: Server, redis: Redis) -> None:
-    async with running(server.url, times=Times(body_s=0.2)) as api:
+    async with running(server.url, timeouts=Timeouts(body_s=0.2)) as api:
         before = await api.now()
         answer = await raw(api, head(f"Content-Length: {len(BODY) + 1}", f"X-Hub-Signature-256: {GOOD}") + BODY)
         assert answer.startswith(b"HTTP/1.1 408 ")
@@ -209,7 +209,7 @@ async def test_a_sender_that_hangs_up_is_marked(api: Running) -> None:
 
 
 async def test_a_head_that_drips_is_cut_off(server: Server, redis: Redis) -> None:
-    async with running(server.url, times=Times(head_s=0.3)) as api:
+    async with running(server.url, timeouts=Timeouts(head_s=0.3)) as api:
         drips = [bytes([byte]) for byte in head()[:20]]
         began = asyncio.get_running_loop().time()
         assert await cut_off(api, *drips, pause_s=0.05)

@@ -6,21 +6,21 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from dispatcher.store.spool import GROUP, Spool
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from dispatcher import Dispatcher, errors
-from dispatcher.api.journal import Journal
-from dispatcher.api.metrics import ApiMetrics
-from dispatcher.api.run import Times
-from dispatcher.api.webhook_worker import Reception
+from dispatcher.api.journal import ApiJournal
+from dispatcher.api.run import Timeouts
+from dispatcher.api.webhook_worker import WebhookWorker
 from dispatcher.meta.optout import Words
-from dispatcher.meta.updates import Inbound, Notice, Preference, Receipt, Unreadable
-from dispatcher.store import schema
+from dispatcher.observe.metrics import ApiMetrics
+from dispatcher.store import cell as cells
+from dispatcher.store import schema, webhooks
 from dispatcher.store.embedded import Server
-from dispatcher.store.pipeline import Line
-from dispatcher.store.receipts import Applied, Receiving
+from dispatcher.store.pipeline import Pipeline
+from dispatcher.store.scripts import Command
+from dispatcher.store.webhooks import GROUP, Entry
 from tests.api.conftest import Running, message, running
 from tests.api.meta import WABA, status, text, webhook
 from tests.cell import eventually
@@ -51,7 +51,8 @@ async def test_a_second_acceptance_is_counted(api: Running, client: Dispatcher) 
     await client.send(message("k1"))
     await api.post(webhook([status("k1"), status("k1", id="wamid.other")]))
     await api.works_off_all()
-    assert api.value("dispatcher_duplicate_acceptances_total") == 1
+    counts = await Pipeline(api.redis).run(cells.happened(schema.Cell(api.settings.cell)))
+    assert counts["accepted_again",] == 1
 
 
 async def test_what_the_client_hands_in_is_worked_off(api: Running, client: Dispatcher) -> None:
@@ -76,14 +77,19 @@ async def test_two_processes_share_the_work(server: Server, redis: Redis) -> Non
 
 
 async def test_what_a_dead_process_held_is_taken_over(server: Server, redis: Redis) -> None:
-    line, keys = Line(redis), Keys("left")
-    dead = Spool(line, keys("webhooks"), "dead")
-    await dead.share()
-    await redis.xadd(keys("webhooks"), {"body": webhook([status("")])})
-    assert len(await dead.draw(10)) == 1
-    async with running(server.url, cell="left", times=Times(left_s=0.3)) as api:
+    cell = schema.Cell("left")
+    await redis.xadd(cell.key("webhooks"), {"body": webhook([status("")])})
+    assert len(await read_as("dead", redis, cell)) == 1
+    async with running(server.url, cell="left", timeouts=Timeouts(take_over_s=0.3)) as api:
         await api.works_off_all()
         assert api.value("dispatcher_webhook_updates_total", kind="foreign") == 1
+
+
+async def read_as(process: str, redis: Redis, cell: schema.Cell, idle_s: float | None = None) -> list[Entry]:
+    """What a process takes that ends before it works it off."""
+    pipeline, stream = Pipeline(redis), cell.key("webhooks")
+    await pipeline.run(webhooks.create_group(cell, stream))
+    return await pipeline.run(webhooks.read(cell, stream, process, 10, idle_s))
 
 
 async def test_a_redis_that_forgot_everything_is_begun_anew(api: Running) -> None:
@@ -97,40 +103,33 @@ async def test_a_redis_that_forgot_everything_is_begun_anew(api: Running) -> Non
 # bugs
 
 
-class Fragile:
-    """Applies receipts, except that some of them make it fail."""
+class Fragile(Pipeline):
+    """Fails where receipts are applied with a bad one among them, so `often`."""
 
-    def __init__(self, receiving: Receiving, failure: Exception, often: int = 1_000) -> None:
-        self.receiving = receiving
+    def __init__(self, redis: Redis, failure: Exception, often: int = 1_000) -> None:
+        super().__init__(redis)
         self.failure = failure
         self.often = often
         self.seen: list[str] = []
 
-    async def receive(self, receipts: Sequence[Receipt]) -> list[Applied]:
-        if self.often and any(receipt.key == "bad" for receipt in receipts):
+    async def run(self, command: Command[Any]) -> Any:
+        if command.script is None or command.script.name != "receipt":
+            return await super().run(command)
+        if self.often and "bad" in command.words:
             self.often -= 1
             raise self.failure
-        self.seen += [receipt.key for receipt in receipts]
-        return [Applied("sent")] * len(receipts)
-
-    async def inbound(self, messages: Sequence[Inbound]) -> None: ...
-
-    async def prefer(self, preferences: Sequence[Preference]) -> None: ...
-
-    async def notice(self, notices: Sequence[Notice]) -> None: ...
-
-    async def keep_aside(self, unreadable: Sequence[Unreadable]) -> int:
-        return await self.receiving.keep_aside(unreadable)
+        self.seen += [key for key in ("k1", "k2", "bad") if key in command.words]
+        return await super().run(command)
 
 
-def reception(redis: Redis, failure: Exception, **options: Any) -> tuple[Reception, Fragile, ApiMetrics]:
-    line, metrics = Line(redis), ApiMetrics(CollectorRegistry())
-    fragile = Fragile(Receiving(line, Keys()), failure, **options)
-    spool = Spool(line, KEY, "p1")
-    return Reception(spool, fragile, Words.default(), Journal(metrics, "p1"), left_s=0.1), fragile, metrics
+def a_worker(redis: Redis, failure: Exception, **options: Any) -> tuple[WebhookWorker, Fragile, ApiMetrics]:
+    fragile, metrics = Fragile(redis, failure, **options), ApiMetrics(CollectorRegistry())
+    journal = ApiJournal(metrics, "p1")
+    made = WebhookWorker(fragile, schema.Cell(), "p1", Words.default(), journal, take_over_after_s=0.1)
+    return made, fragile, metrics
 
 
-async def worked(redis: Redis, made: Reception, keys: Sequence[str], left: int = 0) -> None:
+async def worked(redis: Redis, made: WebhookWorker, keys: Sequence[str], left: int = 0) -> None:
     for key in keys:
         await redis.xadd(KEY, {"body": webhook([status(key)])})
     running = asyncio.create_task(made.run())
@@ -141,12 +140,12 @@ async def worked(redis: Redis, made: Reception, keys: Sequence[str], left: int =
     try:
         await eventually(is_done, 10)
     finally:
-        made.sleeper.stop()
+        made.stop()
         await running
 
 
 async def test_a_body_that_makes_us_fail_is_kept_aside_after_three_deliveries(redis: Redis) -> None:
-    made, fragile, metrics = reception(redis, ZeroDivisionError())
+    made, fragile, metrics = a_worker(redis, ZeroDivisionError())
     await worked(redis, made, ["k1", "bad", "k2"])
     assert sorted(fragile.seen) == ["k1", "k2"]
     (row,) = await redis.lrange(schema.Cell().key("unreadable"), 0, -1)  # type: ignore[misc]
@@ -159,7 +158,7 @@ async def test_a_body_that_makes_us_fail_is_kept_aside_after_three_deliveries(re
 
 
 async def test_a_failure_that_passes_costs_nothing(redis: Redis) -> None:
-    made, fragile, _ = reception(redis, ZeroDivisionError(), often=2)
+    made, fragile, _ = a_worker(redis, ZeroDivisionError(), often=2)
     await worked(redis, made, ["bad", "k1"])
     assert sorted(fragile.seen) == ["bad", "k1"]
     assert await redis.llen(schema.Cell().key("unreadable")) == 0  # type: ignore[misc]
@@ -167,26 +166,24 @@ async def test_a_failure_that_passes_costs_nothing(redis: Redis) -> None:
 
 @pytest.mark.parametrize("failure", [errors.QueueUnavailable("away"), errors.QueueFull("full")])
 async def test_trouble_of_redis_is_waited_out(redis: Redis, failure: errors.QueueUnavailable) -> None:
-    made, fragile, _ = reception(redis, failure, often=6)
+    made, fragile, _ = a_worker(redis, failure, often=6)
     await worked(redis, made, ["bad", "k1"])
     assert sorted(fragile.seen) == ["bad", "k1"]
     assert await redis.llen(schema.Cell().key("unreadable")) == 0  # type: ignore[misc]
 
 
 async def test_broken_data_in_redis_keeps_its_body_where_it_is(redis: Redis) -> None:
-    made, fragile, _ = reception(redis, errors.QueueBroken("WRONGTYPE"), often=8)
+    made, fragile, _ = a_worker(redis, errors.QueueBroken("WRONGTYPE"), often=8)
     await worked(redis, made, ["k1", "bad", "k2"])
     assert sorted(fragile.seen) == ["bad", "k1", "k2"]
     assert await redis.llen(schema.Cell().key("unreadable")) == 0  # type: ignore[misc]
 
 
 async def test_a_body_that_no_process_came_back_from_is_kept_aside_untried(redis: Redis) -> None:
-    made, fragile, _ = reception(redis, ZeroDivisionError())
-    spool = Spool(Line(redis), KEY, "dead")
-    await spool.share()
+    made, fragile, _ = a_worker(redis, ZeroDivisionError())
     await redis.xadd(KEY, {"body": webhook([status("bad")])})
     for _ in range(11):
-        await spool.draw(1, 0)
+        await read_as("dead", redis, schema.Cell(), 0)
     await worked(redis, made, ["k1"])
     assert fragile.often == 1_000
     assert await redis.llen(schema.Cell().key("unreadable")) == 1  # type: ignore[misc]

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from dispatcher.simulator import SimulatedNumber, Simulator, SimulatorSettings
-from tests.cell import OTP, TOKEN
+from tests.cell import OTP, TOKEN, UNPACED
 from tests.deploy.dockerfile import Instruction, instructions
 from tests.deploy.papers import BASE, DEPLOY, ROOT
+from tests.servers import MadeOnce
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,16 @@ class Image:
 
 
 @pytest.fixture(scope="session")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
+def image(made_once: MadeOnce) -> Image:
     """Follow the first stage of the Dockerfile, with folders below a temporary one in the place of those of the root."""
-    root = tmp_path_factory.mktemp("image")
+    return Image(made_once("image", _build) / "opt" / "dispatcher")
+
+
+def _build(root: Path) -> None:
     for step in instructions(DEPLOY / "Dockerfile"):
         if step.word == "FROM" and step.stage > 0:
             break
         _follow(step, root)
-    return Image(root / "opt" / "dispatcher")
 
 
 def _follow(step: Instruction, root: Path) -> None:
@@ -76,6 +79,6 @@ def prepared(tmp_path: Path) -> Path:
 @pytest.fixture
 async def simulator() -> AsyncIterator[Simulator]:
     async with Simulator(
-        SimulatorSettings(numbers={OTP: SimulatedNumber(token=TOKEN, rate=80)}, token=TOKEN)
+        SimulatorSettings(numbers={OTP: SimulatedNumber(token=TOKEN, rate=UNPACED)}, token=TOKEN)
     ).serving() as running:
         yield running

@@ -12,8 +12,8 @@ import pytest
 import yaml
 from redis.asyncio import Redis
 
-from dispatcher.api.bodies import BODY_BYTES_MAX
 from dispatcher.api.run import HEALTH, STOP_LIMIT_S, WEBHOOKS
+from dispatcher.api.webhook_endpoint import BODY_BYTES_MAX
 from dispatcher.settings import NumbersFile
 from dispatcher.store import health
 from dispatcher.store.pipeline import Line

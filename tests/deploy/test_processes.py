@@ -23,6 +23,7 @@ from dispatcher.store.embedded import Server
 from tests.cell import OTP, TOKEN, eventually, write_numbers
 from tests.deploy.conftest import Image
 from tests.deploy.papers import BASE, SECRETS, Manifest, Workload, injected, manifests, of_kind, ports_of, workloads
+from tests.servers import PATIENCE_S, closed_port, free_ports
 
 PODS = workloads()
 SERVICES = {name: ports_of(service) for name, service in of_kind("Service", manifests(BASE)).items()}
@@ -71,9 +72,9 @@ class Running:
         port = self.ports[self.pod.ports[asked["port"]]]
         try:
             if "path" not in asked:
-                socket.create_connection(("127.0.0.1", port), timeout=5).close()
+                socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S).close()
                 return True
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{asked['path']}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{asked['path']}", timeout=PATIENCE_S) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
@@ -89,21 +90,13 @@ class Running:
             return all(results) or None
 
         try:
-            await eventually(asked, 20)
+            await eventually(asked)
         except TimeoutError:
             raise AssertionError(f"the probes do not pass: {self.log.read_text()}") from None
 
     async def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return await asyncio.to_thread(self.process.wait, self.pod.pod["terminationGracePeriodSeconds"])
-
-
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+        return await asyncio.to_thread(self.process.wait, PATIENCE_S)
 
 
 @contextlib.asynccontextmanager
@@ -177,16 +170,17 @@ async def test_the_api_answers_its_probes(place: Place) -> None:
 
 
 async def test_an_api_without_redis_has_not_started_but_lives_and_listens(place: Place) -> None:
-    (place.folder / "redis-url").write_text(f"redis://127.0.0.1:{free_ports(1)[0]}/0")
-    async with container(place, "whatsapp-api") as api:
-        probes = api.pod.probes
+    with closed_port() as closed:
+        (place.folder / "redis-url").write_text(f"redis://127.0.0.1:{closed}/0")
+        async with container(place, "whatsapp-api") as api:
+            probes = api.pod.probes
 
-        async def lives() -> bool | None:
-            return await asyncio.to_thread(api.passes, probes["livenessProbe"]) or None
+            async def lives() -> bool | None:
+                return await asyncio.to_thread(api.passes, probes["livenessProbe"]) or None
 
-        await eventually(lives, 20)
-        assert api.passes(probes["readinessProbe"])
-        assert not api.passes(probes["startupProbe"])
+            await eventually(lives)
+            assert api.passes(probes["readinessProbe"])
+            assert not api.passes(probes["startupProbe"])
 
 
 async def test_the_exporter_answers_its_probes(place: Place) -> None:

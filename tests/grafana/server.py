@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import re
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import yaml
 
 from tests.cell import eventually
 from tests.grafana.files import RULES
+from tests.servers import PATIENCE_S, free_ports
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,6 @@ class Prometheus:
 
     async def get(self, path: str) -> Any:
         return (await self.http.get(path)).json()["data"]
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now; all are asked for before any is given back, so that they differ."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 def quick_rules(folder: Path) -> list[str]:
@@ -97,13 +88,13 @@ async def scraping(tools: Tools, folder: Path, jobs: Mapping[str, list[int]]) ->
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out)
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=10) as http:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=PATIENCE_S) as http:
             await _ready(http, process, log)
             yield Prometheus(http, log)
     finally:
         process.terminate()
         try:
-            await asyncio.to_thread(process.wait, 10)
+            await asyncio.to_thread(process.wait, PATIENCE_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -116,4 +107,4 @@ async def _ready(http: httpx.AsyncClient, process: "subprocess.Popen[bytes]", lo
             return (await http.get("/-/ready")).status_code == 200
         return False
 
-    await eventually(ready, 20)
+    await eventually(ready)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from dispatcher.simulator import SimulatedNumber, Simulator, SimulatorSettings
-from tests.cell import OTP, SHOP, TOKEN, Cell
+from tests.cell import OTP, SHOP, TOKEN, UNPACED, Cell, eventually
 from tests.cell import cell as open_cell
-from tests.crash.workers import SHORT
+from tests.crash.workers import PATIENT
 from tests.grafana import running
 from tests.grafana.files import (
     DASHBOARDS,
@@ -27,17 +27,17 @@ from tests.grafana.files import (
     rule_tests,
 )
 from tests.grafana.server import Prometheus, Refused, Tools, scraping
-from tests.servers import OwnServer
+from tests.servers import PATIENCE_S, OwnServer
 
 pytestmark = pytest.mark.prometheus
 
 RATE = 60.0
-ENOUGH_S = 150.0  # a quiet machine needs 15
+ENOUGH_S = 2 * PATIENCE_S  # a quiet machine needs 15
 
 
 @pytest.fixture
 async def simulator() -> AsyncIterator[Simulator]:
-    numbers = {number: SimulatedNumber(token=TOKEN, rate=RATE) for number in (OTP, SHOP)}
+    numbers = {number: SimulatedNumber(token=TOKEN, rate=UNPACED) for number in (OTP, SHOP)}
     async with Simulator(SimulatorSettings(numbers=numbers, token="EAAGother", latency_ms=50)).serving() as started:
         yield started
 
@@ -45,7 +45,7 @@ async def simulator() -> AsyncIterator[Simulator]:
 @pytest.fixture
 async def cell(own_server: OwnServer, simulator: Simulator, tmp_path: Path) -> AsyncIterator[Cell]:
     server = own_server(options={"appendonly": "yes", "maxmemory": "256mb", "maxmemory-policy": "noeviction"})
-    async with open_cell(server.url, tmp_path, simulator, rate=RATE, **{**SHORT, **running.settings()}) as opened:
+    async with open_cell(server.url, tmp_path, simulator, rate=RATE, **{**PATIENT, **running.settings()}) as opened:
         yield opened
 
 
@@ -124,14 +124,15 @@ async def numbers_can_be_chosen_by_name(prometheus: Prometheus) -> None:
 
 async def every_rule_is_healthy(prometheus: Prometheus) -> None:
     groups: list[dict[str, Any]] = (await prometheus.get("/api/v1/rules"))["groups"]
-    sick = {
-        rule["name"]: rule.get("lastError") for group in groups for rule in group["rules"] if rule["health"] != "ok"
-    }
+    sick = {rule["name"]: rule["lastError"] for group in groups for rule in group["rules"] if rule.get("lastError")}
     assert sick == {}
     assert {rule["name"] for group in groups for rule in group["rules"]} == {
         *(alert["alert"] for alert in alerts()),
         *(rule["record"] for rule in records()),
     }
-    targets = await prometheus.get("/api/v1/targets?state=active")
-    down = [one["labels"] for one in targets["activeTargets"] if one["health"] != "up"]
-    assert down == []
+
+    async def all_are_up() -> bool:
+        targets = (await prometheus.get("/api/v1/targets?state=active"))["activeTargets"]
+        return all(target["health"] == "up" for target in targets)
+
+    await eventually(all_are_up)  # now and then a scrape of a busy machine takes longer than the second that it has

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry
+
 TEXT = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 _ROWS = re.findall(r"^\| (`[\w`, ]+?)(?: of ([\w`, ]+))? \| (.*) \|$", TEXT.partition("## Labels")[2], re.MULTILINE)
 
@@ -29,3 +31,12 @@ def values(label: str, metric: str) -> set[str]:
     rows = own or [values for cell, of, values in _ROWS if label in names(cell) and not of]
     assert len(rows) == 1, f"{label} of {metric} is described {len(rows)} times"
     return names(rows[0])
+
+
+def assert_documented(registry: CollectorRegistry, open_labels: set[str]) -> None:
+    """Every value of every label is listed, but of those that are open."""
+    for family in registry.collect():
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        for sample in family.samples if name.startswith("dispatcher_") else ():
+            for label in set(sample.labels) - open_labels - {"le"}:
+                assert sample.labels[label] in values(label, name), sample

@@ -14,10 +14,10 @@ from dispatcher.observe.metrics import Metrics
 from dispatcher.policy.bucket import Bucket
 from dispatcher.policy.outcome import Answer, Lost, Reply, Unsent
 from dispatcher.policy.verdict import judge
-from dispatcher.store.work import Batch, Claimed, Settlement, Tended
-from dispatcher.worker.in_flight import Flight
+from dispatcher.store.work import Batch, Claimed, Decided, Tended
+from dispatcher.worker.in_flight import InFlight, settlement
 from dispatcher.worker.journal import Journal, harmless
-from tests.observe import docs
+from tests.observe.docs import assert_documented
 
 ERROR = {"error": {"code": 132000, "message": "(#132000) Number of parameters does not match"}}
 TOKEN, PHONE = "EAAGm0PX4ZCpsBAKZCabcdefghij", "+15551234567"
@@ -49,36 +49,27 @@ def samples(registry: CollectorRegistry, name: str) -> list[Sample]:
     return [sample for sample in found if sample.name == f"dispatcher_{name}"]
 
 
-def assert_documented(registry: CollectorRegistry, open_labels: set[str]) -> None:
-    for family in registry.collect():
-        name = f"{family.name}_total" if family.type == "counter" else family.name
-        for sample in family.samples if name.startswith("dispatcher_") else ():
-            for label in set(sample.labels) - open_labels - {"le"}:
-                assert sample.labels[label] in docs.values(label, name), sample
-
-
-def flight() -> Flight:
-    return Flight(Claimed("k1", 1, 0, "+15551234567", "f", 1_000_000, 0, b"{"), "106", 1_500_000)
+def in_flight() -> InFlight:
+    return InFlight(Claimed("k1", 1, 0, "+15551234567", "f", 1_000_000, 0, b"{"), "106", 1_500_000)
 
 
 def test_every_label_value_is_documented(metrics: Metrics) -> None:
     journal = Journal(metrics, "p")
-    journal.claimed(Batch("kept", 0, 0, 1, 1, 1, 1, 0, 1, Bucket(80, 2.2, 76.8), [flight().message]))
+    journal.claimed(Batch("kept", 0, 0, 1, 1, 1, 1, 0, 1, Bucket(80, 2.2, 76.8), [in_flight().message]))
     for reply in REPLIES.values():
-        journal.departed(flight(), 0.001)
-        journal.attempted(flight(), judge(reply, streak=0, retry_s=1.0, rand=0.5), 0.1)
-    journal.tended(Tended(False, False, 1, 1, 1, 1, 1, absent=3, unproven=2, cancelled=1))
-    assert metrics.registry.get_sample_value("dispatcher_resends_total", {"proof": "absence"}) == 3
-    assert metrics.registry.get_sample_value("dispatcher_resends_total", {"proof": "none"}) == 2
-    for outcome, word in (("accepted", "accepted"), ("reject", "dead"), ("retry", "dead"), ("uncertain", "uncertain")):
-        journal.settled(Settlement(flight().message, "106", 1, outcome), word)
+        journal.departed(in_flight(), 0.001)
+        journal.attempted(in_flight(), judge(reply, streak=0, retry_s=1.0, rand=0.5), 0.1)
+    tended = Tended(more=0, unknown=0, uncertain=1, lapsed=1, expired=1, held=1, lost=1)
+    journal.tended(tended, Decided(more=0, absent=3, unproven=2, held=1, exhausted=1, cancelled=1, later=1))
+    for name, word in (("accepted", "accepted"), ("reject", "dead"), ("retry_later", "dead"), ("uncertain", "")):
+        journal.settled(settlement(in_flight(), judge(REPLIES[name], streak=0, retry_s=1.0, rand=0.5), "f"), word)
     for reason in ("unreadable", "oversized", "misnamed", "refused"):
         journal.refused("job", reason, "")
     for status in (101, 200, 302, 400, 429, 500):
         journal.answered(Answer(status, {}))
     journal.answered(Lost("reset"))
     journal.answered(Unsent("refused"))
-    journal.ran("claim", 0.001)
+    journal.round_trip(0.001, ["claim"])
     assert_documented(metrics.registry, {"code", "version", "python"})
     classes = {sample.labels["class"]: sample.value for sample in samples(metrics.registry, "endpoint_requests_total")}
     assert classes == {"2xx": 1, "429": 1, "4xx": 1, "5xx": 1, "other": 2, "lost": 1, "unsent": 1}
@@ -86,7 +77,7 @@ def test_every_label_value_is_documented(metrics: Metrics) -> None:
 
 def test_an_attempt_is_one_event_with_a_masked_recipient_and_no_body(metrics: Metrics) -> None:
     with capture_logs() as events:
-        Journal(metrics, "p").attempted(flight(), judge(REPLIES["reject"], streak=0, retry_s=1.0, rand=0.5), 0.1234)
+        Journal(metrics, "p").attempted(in_flight(), judge(REPLIES["reject"], streak=0, retry_s=1.0, rand=0.5), 0.1234)
     assert events == [
         {
             "event": "attempt.ended",
@@ -117,7 +108,7 @@ def test_nothing_of_what_meta_or_a_producer_writes_reaches_the_log_unmasked(
         {"error": error}, {"messages": [{"id": secret}]}, {"messages": [{"id": "w", "message_status": secret}]},
     ]  # fmt: skip
     logs.set_up(stream=out)
-    hostile = Flight(Claimed(f"k-{PHONE}", 1, 0, secret, secret, 0, 0, f'{{"to":"{PHONE}"'.encode()), "106", 1)
+    hostile = InFlight(Claimed(f"k-{PHONE}", 1, 0, secret, secret, 0, 0, f'{{"to":"{PHONE}"'.encode()), "106", 1)
     journal = Journal(metrics, "p")
     for body in answers:
         journal.attempted(hostile, judge(Answer(status, body), streak=0, retry_s=1.0, rand=0.5), 0.1)
@@ -125,11 +116,14 @@ def test_nothing_of_what_meta_or_a_producer_writes_reaches_the_log_unmasked(
     assert not {word for word in (TOKEN, PHONE[1:]) if word in out.getvalue()}
 
 
-def test_a_gate_is_counted_as_closed_once_for_all_that_was_in_flight(metrics: Metrics) -> None:
+def test_a_gate_is_said_to_be_closed_once_for_all_that_was_in_flight(metrics: Metrics) -> None:
     journal = Journal(metrics, "p")
-    for _ in range(80):
-        journal.attempted(flight(), judge(REPLIES["snooze"], streak=0, retry_s=1.0, rand=0.5), 0.15)
-    assert metrics.registry.get_sample_value("dispatcher_gate_closings_total", {"why": "throttled"}) == 1
+    with capture_logs() as events:
+        for _ in range(80):
+            journal.attempted(in_flight(), judge(REPLIES["snooze"], streak=0, retry_s=1.0, rand=0.5), 0.15)
+    assert [(event["number"], event["why"]) for event in events if event["event"] == "gate.closed"] == [
+        ("106", "throttled")
+    ]
 
 
 class Heard:

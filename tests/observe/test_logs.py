@@ -89,7 +89,7 @@ async def test_a_line_of_another_thread_goes_out_at_once_and_whole(out: io.Strin
 
 def test_what_is_held_when_the_process_ends_is_not_lost() -> None:
     told = "structlog.get_logger().info('process.stopped')"
-    script = f"import structlog; from dispatcher import logs; logs.set_up()\nasync def main(): {told}\n"
+    script = f"import structlog; from dispatcher.observe import logs; logs.set_up()\nasync def main(): {told}\n"
     command = [sys.executable, "-c", f"{script}import asyncio; asyncio.run(main())"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert [json.loads(line)["event"] for line in done.stderr.splitlines()] == ["process.stopped"]

@@ -1,20 +1,20 @@
 """Metrics: on a registry of their own, as documented, and served."""
 
+import re
 import socket
 import urllib.request
 from importlib import resources
 from typing import NamedTuple
 
 import pytest
-from dispatcher.exporter.families import FAMILIES
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
-from dispatcher.api.metrics import ApiMetrics
 from dispatcher.errors import SettingsError
+from dispatcher.exporter.collector import COUNTERS, FAMILIES
 from dispatcher.exporter.look import Look
 from dispatcher.exporter.run import ExporterMetrics
-from dispatcher.observe.metrics import Metrics, serve_metrics
+from dispatcher.observe.metrics import ApiMetrics, Metrics, ProcessMetrics, serve_metrics
 from tests.observe import docs
 
 
@@ -48,11 +48,11 @@ def test_an_answer_of_a_second_and_a_wait_of_hours_have_buckets(metrics: Metrics
 
 
 def test_metrics_are_served_until_closed(metrics: Metrics) -> None:
-    metrics.settled.labels("dead", "held").inc()
+    metrics.attempts.labels("reject", "132000").inc()
     server = serve_metrics(metrics, 0, addr="127.0.0.1")
     with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=5) as answer:
         lines = answer.read().decode().splitlines()
-    assert 'dispatcher_settled_total{cause="held",state="dead"} 1.0' in lines
+    assert 'dispatcher_attempts_total{code="132000",outcome="reject"} 1.0' in lines
     assert any(line.startswith("process_resident_memory_bytes ") for line in lines)
     server.close()
     with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", server.port), timeout=1):
@@ -81,9 +81,36 @@ def test_the_documentation_lists_the_values_of_every_label() -> None:
 
 
 def test_each_script_is_a_value_of_its_label() -> None:
-    scripts = {file.name.removesuffix(".lua") for file in (resources.files("dispatcher") / "lua").iterdir()}
+    nouns = [noun for noun in (resources.files("dispatcher.store") / "lua").iterdir() if noun.name != "shared"]
+    scripts = [file.name.removesuffix(".lua") for noun in nouns for file in noun.iterdir()]
     listed = docs.values("script", "dispatcher_redis_script_seconds")
-    assert {name for name in listed if "/" not in name} == scripts - {"record"}
+    assert sorted(name for name in listed if "/" not in name) == sorted(scripts)
+
+
+def test_each_label_value_of_what_the_cell_counts_is_listed() -> None:
+    for counter in COUNTERS:
+        for values in counter.known:
+            for label, value in zip(counter.labels, values, strict=True):
+                assert value in docs.values(label, f"{counter.name}_total"), counter.name
+
+
+@pytest.mark.parametrize(("process", "made"), [("worker", Metrics), ("api", ApiMetrics)])
+def test_each_metric_is_set_by_its_process(process: str, made: type[ProcessMetrics]) -> None:
+    folder = resources.files("dispatcher") / process
+    code = "".join(file.read_text() for file in folder.iterdir() if file.name.endswith(".py"))
+    names = {name for name, each in vars(made(CollectorRegistry())).items() if isinstance(each, MetricWrapperBase)}
+    assert {name for name in names if not re.search(rf"metrics\.{name}\b", code)} == {"build_info"}
+
+
+def test_no_name_is_declared_twice() -> None:
+    worker, api = set(own("worker")), set(own("api"))
+    assert {each.name for each in worker & api} == {
+        "dispatcher_redis_round_trip_seconds", "dispatcher_redis_script_seconds", "dispatcher_build_info",
+    }  # fmt: skip
+    assert len({each.name for each in worker | api}) == len(worker | api)
+    for name in ("redis_round_trip", "redis_script"):
+        buckets = [getattr(made(CollectorRegistry()), name)._upper_bounds for made in (Metrics, ApiMetrics)]
+        assert buckets[0] == buckets[1]
 
 
 class Described(NamedTuple):
@@ -98,7 +125,8 @@ def own(process: str) -> list[Described]:
     if process == "exporter":
         made = ExporterMetrics(CollectorRegistry(), lambda: Look(0.0, None))
         families = [Described(each.name, "gauge", each.labels, each.documentation) for each in FAMILIES]
-        return [*families, described(made.build_info)]
+        counters = [Described(f"{each.name}_total", "counter", each.labels, each.documentation) for each in COUNTERS]
+        return [*families, *counters, described(made.build_info)]
     metrics = (Metrics if process == "worker" else ApiMetrics)(CollectorRegistry())
     return [described(metric) for metric in vars(metrics).values() if isinstance(metric, MetricWrapperBase)]
 

@@ -4,17 +4,17 @@ import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-from dispatcher.api.journal import Journal
-from dispatcher.api.metrics import ApiMetrics
+from dispatcher.api.journal import ApiJournal
 from dispatcher.meta.updates import Receipt
+from dispatcher.observe.metrics import ApiMetrics
 from dispatcher.store.receipts import Applied
-from tests.observe.test_journal import assert_documented
+from tests.observe.docs import assert_documented
 
 
 def heard(applied: Applied, status: str = "sent", pricing: str = "") -> CollectorRegistry:
     metrics = ApiMetrics(CollectorRegistry())
     with capture_logs():
-        Journal(metrics, "p").received(Receipt("wamid.1", status, 1, "106", "102", pricing=pricing), applied)
+        ApiJournal(metrics, "p").receipt_applied(Receipt("wamid.1", status, 1, "106", "102", pricing=pricing), applied)
     assert_documented(metrics.registry, {"version", "python"})
     return metrics.registry
 

@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import sys
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
@@ -25,7 +24,7 @@ OF_EXTRAS = (
     *("aiolimiter", "arq", "httpx", "pydantic_settings", "pyreqwest", "rich", "starlette", "structlog", "typer"),
     *("uvicorn", "uvloop"),
 )
-TIMEOUT_S = 0.5
+TIMEOUT_S = 1.5
 
 
 def message(key: str | None, body: str = "Hello", **fields: Any) -> dict[str, Any]:
@@ -87,11 +86,12 @@ async def drop(url: str) -> Any:
     """Send a message whose connection is killed while the server is at it."""
     async with Dispatcher.connect(url) as d, Redis.from_url(url, protocol=2) as admin:
         await d.send(message("k1"))
-        await admin.execute_command("CLIENT", "PAUSE", "500", "WRITE")
+        await admin.execute_command("CLIENT", "PAUSE", "600000", "WRITE")
         sending = asyncio.create_task(d.send(message("k2")))
         while b" flags=b " not in await admin.execute_command("CLIENT", "LIST", "TYPE", "normal", **RAW):
             await asyncio.sleep(0)
         killed = await admin.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        await admin.execute_command("CLIENT", "UNPAUSE")
         return [killed, told(await sending)]
 
 
@@ -100,11 +100,10 @@ async def harm(url: str, pid: int, how: str) -> Any:
     async with Dispatcher.connect(url) as d:
         await d.send(message("k1"))
         os.kill(pid, signal.Signals[how])
-        started = time.monotonic()
         try:
             return told(await d.send(message("k2")))
         except QueueUnavailable as exc:
-            return [type(exc).__name__, exc.key, time.monotonic() - started < 5]
+            return [type(exc).__name__, exc.key]
 
 
 async def fill(url: str) -> Any:

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.servers import PATIENCE_S
+
 SECRET = "app-secret"
-WAIT_S = 10
+WAIT_S = PATIENCE_S
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ QUICK: dict[str, Any] = {
     "batch_ms": 0,
     "retry_ms": 5,
     "connections": 1,
+    "timeout_ms": WAIT_S * 1000,
 }
-NEARLY_WITHOUT_LIMIT = SimulatedNumber(rate=10_000)
+NEARLY_WITHOUT_LIMIT = SimulatedNumber(rate=100_000)
 
 
 class Stage:
@@ -69,7 +70,7 @@ async def staged(
         )
         async with (
             Simulator(settings).serving() as simulator,
-            httpx.AsyncClient(base_url=simulator.url, headers=headers(), trust_env=False) as client,
+            httpx.AsyncClient(base_url=simulator.url, headers=headers(), trust_env=False, timeout=WAIT_S) as client,
         ):
             yield Stage(simulator, receiver, client)
     assert asyncio.all_tasks() == before

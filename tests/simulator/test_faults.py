@@ -9,6 +9,7 @@ import pytest
 
 from dispatcher.simulator import AnswerRule, Faults, Simulator
 from dispatcher.simulator.faults import FAULTS, FaultSampler
+from tests.servers import PATIENCE_S
 from tests.simulator.wire import NO_ANSWER_S, Wire, is_refused, raw, text_to
 
 ACCEPTED = {
@@ -27,7 +28,7 @@ ACCEPTED = {
 
 async def posted(url: str, fault: str) -> Wire:
     """A connection on which the fault has hit one POST; a second POST of the same key comes through elsewhere."""
-    async with httpx.AsyncClient(base_url=url, trust_env=False) as control:
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE_S) as control:
         assert (await control.post("/_control/rules", json={"fault": fault, "count": 1})).status_code == 200
     wire = await Wire.to(url)
     wire.send(raw(text_to()))
@@ -35,7 +36,7 @@ async def posted(url: str, fault: str) -> Wire:
 
 
 async def filed(url: str) -> dict[str, Any]:
-    async with httpx.AsyncClient(base_url=url, trust_env=False) as control:
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE_S) as control:
         found: list[dict[str, Any]] = (await control.get("/_ledger/requests")).json()
     assert len(found) == 1
     assert (found[0]["wamid"] is not None) is (found[0]["outcome"] in ACCEPTED)
@@ -164,13 +165,13 @@ async def test_a_fault_of_refusing_answers_and_then_refuses_connects(simulator: 
 
 
 async def test_refusing_over_http_ends_by_itself_on_the_same_port(url: str) -> None:
-    async with httpx.AsyncClient(base_url=url, trust_env=False) as control:
+    """That it refuses meanwhile is seen by the requests that came before: their connections are closed."""
+    kept = await Wire.to(url)
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE_S) as control:
         assert (await control.post("/_control/refuse", json={"seconds": 0.2})).status_code == 200
-    async with asyncio.timeout(5):
-        while not await is_refused(url):
-            await asyncio.sleep(0.005)
-        while await is_refused(url):
-            await asyncio.sleep(0.02)
+    assert await kept.rest() == b""
+    await opens(url)
+    await kept.close()
 
 
 async def test_the_door_can_be_shut_and_opened(simulator: Simulator) -> None:
@@ -180,10 +181,15 @@ async def test_the_door_can_be_shut_and_opened(simulator: Simulator) -> None:
     await simulator.listen_again()
     await simulator.listen_again()
     assert not await is_refused(simulator.url)
-    await simulator.refuse(0.01)
+    await simulator.refuse(3600)
     assert await is_refused(simulator.url)
-    async with asyncio.timeout(5):
-        while await is_refused(simulator.url):
+    await simulator.refuse(0.01)
+    await opens(simulator.url)
+
+
+async def opens(url: str) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while await is_refused(url):
             await asyncio.sleep(0.005)
 
 

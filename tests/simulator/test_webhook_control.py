@@ -12,7 +12,7 @@ from dispatcher.simulator.control import ControlApi
 from dispatcher.simulator.settings import WEBHOOK_FIELDS
 from tests.simulator.receiver import SECRET, receiving
 from tests.simulator.stage import staged
-from tests.simulator.wire import NUMBER, text_to
+from tests.simulator.wire import NUMBER, ONE_IN_A_LONG_TIME, text_to
 
 
 async def test_the_url_is_verified_at_the_start_and_on_demand() -> None:
@@ -43,17 +43,17 @@ async def test_a_url_without_a_listener_is_not_verified() -> None:
 
 async def test_an_inbound_text_comes_and_uses_up_throughput() -> None:
     async with staged() as stage:
-        await stage.control("numbers", {"id": NUMBER, "rate": 3})
+        await stage.control("numbers", {"id": NUMBER, "rate": ONE_IN_A_LONG_TIME})
         order = {"number": NUMBER, "from": "+16505551234", "text": "STOP"}
+        began = int(time.time())
         assert [await stage.control("inbound", order) for _ in range(2)] == [{"inbound": 1}, {"inbound": 2}]
-        statuses = [(await stage.post(text_to(key=key))).status_code for key in "ab"]
-        assert statuses == [200, 400]
+        assert (await stage.post(text_to())).status_code == 400
         await stage.settle()
         change = stage.receiver.changes[0]
         (message,) = change["value"]["messages"]
         content = base64.b64decode(message.pop("id").removeprefix("wamid."), validate=True)
         assert content.startswith(b"\x1c\x18\x0b16505551234\x15\x02\x00\x12\x18\x143A")
-        assert abs(int(message.pop("timestamp")) - time.time()) < 10
+        assert began <= int(message.pop("timestamp")) <= time.time()
         assert message == {"from": "16505551234", "type": "text", "text": {"body": "STOP"}}
         assert change["value"]["metadata"]["phone_number_id"] == NUMBER
         assert change["value"]["contacts"][0]["wa_id"] == "16505551234"
@@ -62,7 +62,7 @@ async def test_an_inbound_text_comes_and_uses_up_throughput() -> None:
 
 async def test_inbound_messages_come_even_above_the_rate() -> None:
     async with staged() as stage:
-        await stage.control("numbers", {"id": NUMBER, "rate": 1})
+        await stage.control("numbers", {"id": NUMBER, "rate": ONE_IN_A_LONG_TIME})
         for _ in range(3):
             stage.simulator.webhooks.receive_text(NUMBER, "16505551234", "Hello")
         await stage.settle()
@@ -72,7 +72,7 @@ async def test_inbound_messages_come_even_above_the_rate() -> None:
 
 async def test_a_preference_comes_and_uses_no_throughput() -> None:
     async with staged() as stage:
-        await stage.control("numbers", {"id": NUMBER, "rate": 1})
+        await stage.control("numbers", {"id": NUMBER, "rate": ONE_IN_A_LONG_TIME})
         await stage.control("inbound", {"number": NUMBER, "from": "16505551234", "preference": "stop"})
         assert (await stage.post(text_to())).status_code == 200
         await stage.settle()

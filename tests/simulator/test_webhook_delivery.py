@@ -1,16 +1,18 @@
 """How webhooks travel: batches, retries, duplicates, several at a time, and in the end no task."""
 
 import asyncio
-import time
 from itertools import pairwise
 from typing import Any
 
 import httpx
 import pytest
 
+from dispatcher.simulator.webhook_delivery import retry_pause_ms
 from tests.simulator.receiver import WAIT_S, receiving
 from tests.simulator.stage import QUICK, Stage, staged
 from tests.simulator.wire import PATH, Wire, headers, raw, text_to
+
+NEVER_MS = 3_600_000.0
 
 
 async def post_many(stage: Stage, count: int, first: int = 0) -> None:
@@ -22,23 +24,29 @@ async def post_many(stage: Stage, count: int, first: int = 0) -> None:
     await wire.close()
 
 
-async def test_updates_gather_up_to_a_time_and_a_number() -> None:
-    async with staged(read=0, batch_most=7, batch_ms=300) as stage:
+async def test_updates_gather_up_to_a_number() -> None:
+    async with staged(read=0, batch_most=7, batch_ms=NEVER_MS) as stage:
         await post_many(stage, 10)
+        await stage.until(lambda page: page["waiting"] == 20 - 2 * 7)
+        assert [len(change["value"]["statuses"]) for change in stage.receiver.changes] == [7, 7]
+        assert (await stage.page())["made"] == 2
+
+
+async def test_updates_gather_for_a_time() -> None:
+    async with staged(read=0, batch_most=1000, batch_ms=100) as stage:
+        await post_many(stage, 10)  # in one piece
         await stage.settle()
-        sizes = [len(change["value"]["statuses"]) for change in stage.receiver.changes]
-        assert sizes == [7, 7, 6]
-        assert (await stage.page())["made"] == 3
+        assert [len(change["value"]["statuses"]) for change in stage.receiver.changes] == [20]
 
 
 async def test_no_webhook_is_larger_than_metas() -> None:
-    async with staged(batch_most=1000, batch_ms=300) as stage:
+    async with staged(batch_most=1000, batch_ms=NEVER_MS) as stage:
         for _ in range(200):
             await stage.post(text_to(biz_opaque_callback_data="😀" * 512))
-        await stage.settle()
-        sizes = [len(post.body) for post in stage.receiver.posts]
-        assert sum(sizes) > 3_600_000
-        assert 2_500_000 < max(sizes) <= 3_000_000
+        await stage.receiver.until(1)
+        (post,) = stage.receiver.posts
+        assert 2_500_000 < len(post.body) <= 3_000_000
+        await stage.until(lambda page: page["statuses"] == {"sent": 200, "delivered": 200, "read": 200})
 
 
 @pytest.mark.parametrize("status", [500, 404, 204, 302, 0])
@@ -58,36 +66,43 @@ async def test_what_is_not_answered_200_is_sent_again_byte_for_byte(status: int)
 
 
 async def test_pauses_grow_after_the_first() -> None:
-    async with staged(retry_ms=200, retry_growth=2, retry_most_ms=300, lost_delivered=1, lost_read=1) as stage:
+    async with staged(retry_ms=100, retry_growth=2, retry_most_ms=150, lost_delivered=1, lost_read=1) as stage:
+        assert [retry_pause_ms(stage.simulator.webhooks.settings, tries) for tries in (1, 2, 3, 4)] == [
+            0,
+            100,
+            150,
+            150,
+        ]
         stage.receiver.statuses = [500] * 4
         await stage.post(text_to())
         await stage.settle()
         at_ms = [post.at_s * 1000 for post in stage.receiver.posts]
         pauses_ms = [later - earlier for earlier, later in pairwise(at_ms)]
-        assert pauses_ms[0] < 95
-        assert pauses_ms[1] >= 199
-        assert pauses_ms[2] >= 299
-        assert 299 <= pauses_ms[3] < 799
+        assert [pause >= least for pause, least in zip(pauses_ms, (0, 99, 149, 149), strict=True)] == [True] * 4
 
 
-@pytest.mark.parametrize("limit", [{"tries_most": 3}, {"give_up_s": 0.02, "retry_ms": 15, "retry_growth": 1}])
-async def test_it_gives_up(limit: dict[str, Any]) -> None:
-    async with staged(batch_ms=20, **limit) as stage:
+@pytest.mark.parametrize(("limit", "tries"), [({"tries_most": 3}, 3), ({"give_up_s": WAIT_S, "retry_ms": NEVER_MS}, 2)])
+async def test_it_gives_up(limit: dict[str, Any], tries: int) -> None:
+    async with staged(batch_ms=20, **{"retry_most_ms": NEVER_MS, **limit}) as stage:
         stage.receiver.statuses = [500] * 100
-        await stage.post(text_to())
+        await post_many(stage, 1)
         await stage.settle()
         page = await stage.page()
-        assert (page["given_up"], page["delivered"], page["waiting"], page["queued"]) == (1, 0, 0, 0)
-        assert 2 <= len(stage.receiver.posts) <= 3
+        assert (page["given_up"], page["delivered"], page["waiting"], page["queued"]) == (page["made"], 0, 0, 0)
+        assert len(stage.receiver.posts) == tries * page["made"]
 
 
 async def test_a_receiver_that_hangs_is_left_and_tried_again() -> None:
-    async with staged(timeout_ms=30, batch_ms=20) as stage:
+    async with staged(timeout_ms=50, batch_ms=20) as stage:
         stage.receiver.statuses = [-1]
         await stage.post(text_to())
+        await stage.receiver.until(1)
+        await stage.control("webhooks", {"timeout_ms": WAIT_S * 1000})  # only who hangs is left
         await stage.settle()
-        assert (await stage.page())["by_answer"] == {"none": 1, "200": 1}
-        assert stage.receiver.connection_count == 2
+        page = await stage.page()
+        assert page["by_answer"]["none"] >= 1
+        assert page["by_answer"]["200"] == page["made"]
+        assert stage.receiver.connection_count >= 2
 
 
 async def test_nobody_there_is_tried_again() -> None:
@@ -141,10 +156,10 @@ async def test_the_ledger_knows_the_slowest_answer() -> None:
         assert (await stage.page())["slowest_answer_ms"] is None
         await stage.post(text_to())
         await stage.settle()
-        page = await stage.page()
-        assert 0 < page["slowest_answer_ms"] < 250
-        assert page["over_250_ms"] == 0
-        stage.simulator.ledger.webhooks.answer(500, 251)
+        assert (await stage.page())["slowest_answer_ms"] > 0
+        await stage.client.delete("/_ledger")
+        for took_ms in (250, 251):
+            stage.simulator.ledger.webhooks.answer(500, took_ms)
         page = await stage.page()
         assert (page["slowest_answer_ms"], page["over_250_ms"]) == (251, 0.5)
 
@@ -164,7 +179,7 @@ async def test_an_end_with_webhooks_under_way_leaves_nothing_behind() -> None:
         await stage.receiver.until(3)
         waiting = asyncio.ensure_future(stage.client.post("/_control/webhooks/settle", json={}))
         await stage.post(text_to(key="last"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_S):
             await stage.simulator.stop()
         with pytest.raises(Exception, match="disconnected|closed|reset"):
             await waiting
@@ -187,7 +202,7 @@ async def test_a_stopped_simulator_starts_again() -> None:
 async def test_a_process_of_its_own_sends_webhooks(simulator_process: str) -> None:
     async with (
         receiving() as receiver,
-        httpx.AsyncClient(base_url=simulator_process, headers=headers(), trust_env=False) as client,
+        httpx.AsyncClient(base_url=simulator_process, headers=headers(), trust_env=False, timeout=2 * WAIT_S) as client,
     ):
         order = {**QUICK, "url": receiver.url, "connections": 3}
         assert (await client.post("/_control/webhooks", json=order)).status_code == 200
@@ -201,18 +216,11 @@ async def test_a_process_of_its_own_sends_webhooks(simulator_process: str) -> No
         assert all(post.is_signed for post in receiver.posts)
 
 
-async def test_two_thousand_messages_a_second_are_carried_and_hold_nobody_up() -> None:
-    """Six thousand statuses: the messages endpoint answers in between as if there were none."""
+async def test_thousands_of_statuses_are_carried_and_hold_nobody_up() -> None:
+    """The messages endpoint answers in between; how fast is measured by the benchmark: `edges`."""
     async with staged(connections=4, batch_most=200, batch_ms=20, sent_ms=5, delivered_ms=10) as stage:
-        began_s = time.monotonic()
         await asyncio.gather(*(post_many(stage, 250, first=250 * place) for place in range(8)))
-        slowest_s = 0.0
         while stage.simulator.ledger.webhooks.waiting:
-            asked_s = time.monotonic()
-            answer = await stage.client.post(PATH, content=b"no message")
-            slowest_s = max(slowest_s, time.monotonic() - asked_s)
-            assert answer.status_code == 400
+            assert (await stage.client.post(PATH, content=b"no message")).status_code == 400
         await stage.settle()
         assert len(stage.receiver.status_objects) == 6000
-        assert time.monotonic() - began_s < 5
-        assert slowest_s < 0.25

@@ -10,9 +10,10 @@ import pytest
 
 from dispatcher.simulator import AnswerRule, SimulatedNumber
 from dispatcher.simulator.faults import FAULTS
+from tests.simulator.receiver import WAIT_S
 from tests.simulator.stage import Stage, staged
 from tests.simulator.test_faults import ACCEPTED
-from tests.simulator.wire import NUMBER, template_to, text_to
+from tests.simulator.wire import NUMBER, filed, template_to, text_to
 
 HELD = "held_for_quality_assessment"
 
@@ -157,6 +158,8 @@ async def test_a_message_whose_answer_is_lost_after_acceptance_has_its_statuses(
         stage.client.timeout = 0.2
         with contextlib.suppress(httpx.HTTPError):
             await stage.post(text_to())
+        await filed(stage.simulator, 1)
+        stage.client.timeout = WAIT_S
         await stage.settle()
         assert stage.receiver.kinds == ["sent", "delivered", "read"]
         assert {s["id"] for s in stage.receiver.status_objects} == set(
@@ -171,6 +174,8 @@ async def test_a_message_that_a_fault_kept_out_has_none(fault: str) -> None:
         stage.client.timeout = 0.2
         with contextlib.suppress(httpx.HTTPError):
             await stage.post(text_to())
+        await filed(stage.simulator, 1)
+        stage.client.timeout = WAIT_S
         assert stage.simulator.ledger.report()["requests"] == 1
         assert await sent(stage) == []
         assert (await stage.page())["made"] == 0

@@ -6,10 +6,15 @@ import json
 from typing import Any
 from urllib.parse import urlsplit
 
+from dispatcher.simulator import Simulator
+from tests.servers import PATIENCE_S
+
 NUMBER = "106540352242922"
 TOKEN = "a-token"
 PATH = f"/v25.0/{NUMBER}/messages"
 NO_ANSWER_S = 0.15
+ONE_IN_A_LONG_TIME = 0.001
+"""A rate of one message in a thousand seconds: however slow the machine is, a second one is over the limit."""
 
 
 def text_to(to: str = "+15551234567", key: str = "order-1", claim: int = 1, **more: Any) -> dict[str, Any]:
@@ -72,13 +77,20 @@ class Wire:
 
     async def rest(self) -> bytes:
         """All that comes until the connection ends."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             return await self.reader.read()
 
     async def close(self) -> None:
         self.writer.close()
         with contextlib.suppress(ConnectionError):
             await self.writer.wait_closed()
+
+
+async def filed(simulator: Simulator, count: int) -> None:
+    """Wait until the ledger knows of so many POSTs."""
+    async with asyncio.timeout(PATIENCE_S):
+        while len(simulator.ledger) < count:
+            await asyncio.sleep(0.001)
 
 
 async def is_refused(url: str) -> bool:

@@ -14,7 +14,7 @@ from dispatcher import Dispatcher, errors
 from dispatcher.message.message import State, Ticket
 from dispatcher.store import numbers
 from dispatcher.store.embedded import Server
-from tests.servers import OwnServer
+from tests.servers import PATIENCE_S, OwnServer
 from tests.store.cell import NUMBER, WABA, Cell, keys_of, published, text
 
 
@@ -28,7 +28,7 @@ QUEUED = Ticket("k1", State.QUEUED, duplicate=False)
 @pytest.fixture
 async def client(server: Server, cell: Cell) -> AsyncIterator[Dispatcher]:
     await cell.run(numbers.publish, [published(NUMBER, "otp-us", 80, WABA)])
-    async with Dispatcher.connect(server.url) as connected:
+    async with Dispatcher.connect(server.url, timeout_s=PATIENCE_S) as connected:
         yield connected
 
 
@@ -67,7 +67,7 @@ async def test_a_key_is_free_again_only_when_its_record_is_gone(client: Dispatch
     [claimed] = await cell.claim_all()
     await cell.settle(claimed, "accepted")
     days_7_ms = 7 * 24 * 3600 * 1000
-    assert days_7_ms - 10_000 < await cell.redis.pttl(cell.key("msg:k1")) <= days_7_ms
+    assert days_7_ms - 600_000 < await cell.redis.pttl(cell.key("msg:k1")) <= days_7_ms
     await cell.redis.pexpire(cell.key("msg:k1"), 1)
     while await cell.redis.exists(cell.key("msg:k1")):
         await asyncio.sleep(0.001)
@@ -247,7 +247,7 @@ async def test_a_cancelled_message_is_not_handed_out(client: Dispatcher, cell: C
 
 async def test_a_redis_that_is_away_raises_with_the_key_to_send_again(own_server: OwnServer) -> None:
     server = own_server(options={"appendonly": "yes", "appendfsync": "always"})
-    async with Dispatcher.connect(server.url, timeout_s=0.5) as client, Redis.from_url(server.url) as redis:
+    async with Dispatcher.connect(server.url, timeout_s=PATIENCE_S) as client, Redis.from_url(server.url) as redis:
         await Cell(redis).run(numbers.publish, [published(NUMBER, "otp-us", 80, WABA)])
         assert (await client.send(given("k1"))).duplicate is False
         server.kill()

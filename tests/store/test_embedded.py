@@ -1,13 +1,13 @@
 """Servers come up, go down and come back, whichever server it is."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # psutil has no annotations
@@ -18,7 +18,7 @@ from redis.asyncio import Redis as AsyncRedis
 from dispatcher import errors
 from dispatcher.store import embedded
 from dispatcher.store.embedded import Server
-from tests.servers import OwnServer, old_server_path
+from tests.servers import PATIENCE_S, OwnServer, old_server_path
 
 
 @pytest.fixture(params=["suite", "redis-6.2"])
@@ -121,7 +121,7 @@ def test_a_halted_server_can_be_stopped(path: Path | None, own_server: OwnServer
     assert not server.is_running
 
 
-@contextmanager
+@contextlib.contextmanager
 def listening_on(port: int) -> Iterator[None]:
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -133,11 +133,14 @@ def listening_on(port: int) -> Iterator[None]:
 async def test_a_port_taken_in_between_is_tried_again(path: Path | None, own_server: OwnServer) -> None:
     server = own_server(path)
     server.stop()
-    with listening_on(server.port):
-        starting = asyncio.create_task(asyncio.to_thread(server.start))
-        while "in use" not in server.log:
-            await asyncio.sleep(0)
-    await starting
+    while not server.is_running:  # else it has given up before the port was free again
+        with listening_on(server.port):
+            before = server.log.count("in use")
+            starting = asyncio.create_task(asyncio.to_thread(server.start))
+            while server.log.count("in use") == before:
+                await asyncio.sleep(0)
+        with contextlib.suppress(errors.QueueUnavailable):
+            await starting
     with client(server) as redis:
         assert redis.ping()
 
@@ -178,14 +181,14 @@ input()
         pid, directory = parent.stdout.readline().split()
         server = psutil.Process(int(pid))
         parent.kill()
-    server.wait(timeout=10)
+    server.wait(timeout=PATIENCE_S)
     assert_soon_gone(Path(directory.decode()))
 
 
 def assert_soon_gone(directory: Path) -> None:
     """The guard removes the folder right after it has ended the server; it is no child of ours to wait for."""
     guards = [p for p in psutil.process_iter(["cmdline"]) if str(directory) in (p.info["cmdline"] or [])]
-    psutil.wait_procs(guards, timeout=10)
+    psutil.wait_procs(guards, timeout=PATIENCE_S)
     assert not directory.exists()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from dispatcher.store.connection import connect
 from dispatcher.store.consumer import Consumer
 from dispatcher.store.embedded import Server
 from dispatcher.store.streams import Talk
-from tests.servers import OwnServer, old_server_path
+from tests.servers import PATIENCE_S, OwnServer, old_server_path
 from tests.store.cell import NUMBER, Cell
 
 STREAM = "dispatch:{main}:events"
@@ -43,7 +44,7 @@ async def tell(redis: Any, *keys: str, stream: str = STREAM, **fields: str) -> l
 
 async def some(events: AsyncGenerator[Event, None], count: int) -> list[str]:
     """The keys of the next events; the last of them is not acknowledged."""
-    return [(await asyncio.wait_for(anext(events), 5)).key for _ in range(count)]
+    return [(await asyncio.wait_for(anext(events), PATIENCE_S)).key for _ in range(count)]
 
 
 async def nothing(events: AsyncGenerator[Any, None], for_s: float = 0.3) -> None:
@@ -57,13 +58,19 @@ async def pending(redis: Any, group: str = "crm") -> dict[str, int]:
     return {row["name"].decode(): row["pending"] for row in found["consumers"]}
 
 
-def talk(server: Server, timeout_s: float = 2.0) -> Talk:
+async def somebody_waits(raw: Any) -> None:
+    """Until somebody waits in a read."""
+    while not (await raw.info("clients"))["blocked_clients"]:
+        await asyncio.sleep(0.01)
+
+
+def talk(server: Server, timeout_s: float = PATIENCE_S) -> Talk:
     return Talk(connect(server.url, schema.Cell(), timeout_s=timeout_s, connections=1), timeout_s)
 
 
 @pytest.fixture
 async def d(server: Server, redis: "Redis") -> AsyncIterator[Dispatcher]:
-    async with Dispatcher.connect(server.url) as connected:
+    async with Dispatcher.connect(server.url, timeout_s=PATIENCE_S) as connected:
         yield connected
 
 
@@ -173,7 +180,7 @@ async def test_a_cancelled_consumer_leaves_what_it_was_at(d: Dispatcher, raw: An
             await asyncio.Event().wait()
 
     task = asyncio.create_task(consume())
-    await asyncio.wait_for(seen.wait(), 5)
+    await asyncio.wait_for(seen.wait(), PATIENCE_S)
     task.cancel()
     await asyncio.wait([task])
     assert task.cancelled()
@@ -198,7 +205,7 @@ async def test_a_cancellation_that_redis_py_loses_is_not_lost(d: Dispatcher, raw
             task.cancel()
 
     task = asyncio.create_task(consume())
-    await asyncio.wait([task], timeout=5)
+    await asyncio.wait([task], timeout=PATIENCE_S)
     assert task.cancelled()
 
 
@@ -239,12 +246,26 @@ async def test_a_name_that_comes_back_goes_on_at_once(server: Server, d: Dispatc
 
 async def test_a_slow_consumer_keeps_what_it_has(d: Dispatcher, raw: Any) -> None:
     """The batch takes longer than an entry may be pending, but no single event does."""
+    idle_s = 0.5
+    while await longest_work_s(d, raw, idle_s) > 0.9 * idle_s:
+        pass  # the machine was too busy for that to be so
+
+
+async def longest_work_s(d: Dispatcher, raw: Any, idle_s: float) -> float:
+    """Let two consumers share a batch, and see that they get each event once unless the work on one took too long."""
+    await raw.delete(STREAM)
     keys = [f"k{i}" for i in range(12)]
     await tell(raw, *keys)
     found: dict[str, list[str]] = {"slow": [], "other": []}
+    longest_s = 0.0
 
     async def consume(name: str, takes_s: float) -> None:
-        async for told in d.events(group="crm", consumer=name, idle_s=0.5):
+        nonlocal longest_s
+        began_s = time.monotonic()
+        async for told in d.events(group="crm", consumer=name, idle_s=idle_s):
+            if found[name]:
+                longest_s = max(longest_s, time.monotonic() - began_s)
+            began_s = time.monotonic()
             found[name].append(told.key)
             await asyncio.sleep(takes_s)
 
@@ -252,12 +273,13 @@ async def test_a_slow_consumer_keeps_what_it_has(d: Dispatcher, raw: Any) -> Non
     while not found["slow"]:
         await asyncio.sleep(0.01)
     other = asyncio.create_task(consume("other", 0))
-    while len(found["slow"]) + len(found["other"]) < len(keys) or await pending(raw):
+    while set(found["slow"] + found["other"]) < set(keys) or await pending(raw):
         await asyncio.sleep(0.01)
     for task in (slow, other):
         task.cancel()
     await asyncio.wait([slow, other])
-    assert sorted(found["slow"] + found["other"]) == sorted(keys)
+    assert sorted(found["slow"] + found["other"]) == sorted(keys) or longest_s > 0.9 * idle_s
+    return longest_s
 
 
 async def test_what_was_trimmed_while_pending_is_passed_over(server: Server, own_server: OwnServer) -> None:
@@ -303,7 +325,7 @@ async def test_a_redis_that_forgot_the_group_gets_it_anew(own_server: OwnServer)
         await tell(raw, "k1")
         assert await some(events, 1) == ["k1"]
         reading = asyncio.create_task(some(events, 2))
-        await asyncio.sleep(0.1)
+        await somebody_waits(raw)
         await raw.flushall()
         await tell(raw, "k2", "k3")
         assert await reading == ["k2", "k3"]

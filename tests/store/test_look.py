@@ -107,7 +107,7 @@ async def test_not_before_says_so(cell: Cell) -> None:
 async def test_a_message_put_off_for_its_recipient_waits_for_the_pair(cell: Cell) -> None:
     await served(cell)
     claimed = await cell.claimed()
-    await cell.settle(claimed, "snooze", 6 * SECOND_US, error="131056 pair rate limit")
+    await cell.settle(claimed, "snooze", 600 * SECOND_US, error="131056 pair rate limit")
     assert await cause(cell) == "pair"
 
 

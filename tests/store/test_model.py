@@ -782,6 +782,7 @@ class Lanes(RuleBasedStateMachine):
         assert not [claim for claim, times in seen.items() if times > 1]
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("default::ResourceWarning")
 def test_the_books_agree_with_a_plain_model_whatever_happens(server: Server) -> None:
     machine = type("LanesOnServer", (Lanes,), {"server": server})

@@ -27,7 +27,8 @@ from tests.cell import eventually
 from tests.servers import OwnServer, old_server_path
 from tests.store.cell import HOUR_US, NUMBER, OTHER, OWNER, SECOND_US, TOKEN, WABA, Cell, message
 
-OPTIONS = {"cluster-enabled": "yes", "cluster-require-full-coverage": "no"}
+# a busy machine must not make one node take the other for dead
+OPTIONS = {"cluster-enabled": "yes", "cluster-require-full-coverage": "no", "cluster-node-timeout": "120000"}
 SLOT = 12501  # that of {main}
 PERSON = ("+15551234567", NUMBER, WABA)
 

@@ -3,6 +3,8 @@
 import asyncio
 import gc
 import hashlib
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,12 +18,12 @@ from dispatcher.store.connection import connect
 from dispatcher.store.embedded import Server
 from dispatcher.store.pipeline import Pipeline
 from dispatcher.store.scripts import Command, Script, plain
-from tests.servers import OwnServer, old_server_path
+from tests.servers import PATIENCE_S, OwnServer, old_server_path
 from tests.store.cell import NUMBER, Cell, keys_of, message
 
 
 @asynccontextmanager
-async def connected(server: Server, timeout_s: float = 2) -> AsyncIterator[tuple[Cell, list[float]]]:
+async def connected(server: Server, timeout_s: float = PATIENCE_S) -> AsyncIterator[tuple[Cell, list[float]]]:
     """A cell over a line as producers use it, and the round trips it took."""
     took: list[float] = []
     redis = connect(server.url, schema.Cell(), timeout_s=timeout_s)
@@ -230,9 +232,9 @@ async def test_a_server_restarted_between_two_calls_is_hardly_noticed(own_server
 
 
 async def test_a_server_that_hangs_is_given_up_after_the_timeout(own_server: OwnServer) -> None:
-    async with connected(own_server(), timeout_s=0.1) as (cell, _):
-        await cell.queue("k1")
-        await cell.redis.execute_command("CLIENT", "PAUSE", 400, "ALL")
+    server = own_server()
+    os.kill(server.pid, signal.SIGSTOP)
+    async with connected(server, timeout_s=0.1) as (cell, _):
         with pytest.raises(errors.QueueUnavailable, match=r"^Redis is away: TimeoutError$"):
             await cell.run(queue.look, "k1")
 

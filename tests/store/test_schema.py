@@ -38,7 +38,7 @@ async def test_a_worker_and_a_door_write_the_schema_of_a_new_cell_and_a_producer
     assert await cell.redis.get(KEY) == str(SCHEMA).encode()
 
 
-@pytest.mark.parametrize("given", ["0", "", "garbage", "1.5", b"\xff"])
+@pytest.mark.parametrize("given", ["0", "", "garbage", "1.5", "9" * 5000, b"\xff"])
 async def test_an_earlier_schema_or_none_that_can_be_read_is_used_and_becomes_ours(
     cell: Cell, server: Server, given: Any
 ) -> None:

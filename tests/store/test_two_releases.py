@@ -223,6 +223,18 @@ async def test_an_earlier_release_keeps_what_it_cannot_read_of_a_packed_record(r
     assert (await looked(late))["colour"] == ADDED["colour"]
 
 
+async def test_what_the_later_release_writes_anew_wins_over_what_was_kept(redis: Redis) -> None:
+    early, late = Cell(redis), Cell(redis, line=Later(redis))
+    await late.queue("k1")
+    [claimed] = await late.claim_all()
+    await late.settle(claimed, "accepted", "wamid.1")
+    assert await early.receipt("k1", "failed", code=131000) == "queued"
+    await late.redis.hset(late.keys("msg:k1"), "colour", "blue")
+    assert (await looked(late))["colour"] == "blue"
+    assert await early.producing.cancel("k1") == ("cancelled", "queued")
+    assert (await looked(late))["colour"] == "blue"
+
+
 async def test_a_field_that_only_a_later_release_knows_is_kept_by_its_name_once_settled(redis: Redis) -> None:
     early, late = Cell(redis), Cell(redis, line=Later(redis))
     await late.queue("k1")

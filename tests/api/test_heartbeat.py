@@ -1,21 +1,31 @@
-"""The door's record: when it last was there, and when it last may have missed something."""
+"""The endpoint's heartbeat and gaps: when it last was there, and when it last may have missed something."""
 
 import asyncio
 
+from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
-from dispatcher.api.heart import SPACING_S
+from dispatcher.api.forwarding import Forwarding
+from dispatcher.api.journal import ApiJournal
+from dispatcher.api.webhook_endpoint import BEAT_SPACING_S, Inbox
+from dispatcher.observe.metrics import ApiMetrics
+from dispatcher.settings import Settings
 from dispatcher.store import schema
 from dispatcher.store.embedded import Server
-from dispatcher.store.pipeline import Line
-from dispatcher.store.webhooks import UNSEEN_MOST_S, Inbox
-from dispatcher.store.work import US
+from dispatcher.store.pipeline import Pipeline
+from dispatcher.store.schema import DOOR_SILENT_S, US
 from tests.api.conftest import Running, running
 from tests.api.meta import webhook
 from tests.cell import eventually
 from tests.servers import OwnServer
 
 BODY = webhook()
+
+
+def an_inbox(redis: Redis, process: str = "door-1") -> Inbox:
+    """An inbox whose heartbeat does not run."""
+    pipeline, cell, journal = Pipeline(redis), schema.Cell(), ApiJournal(ApiMetrics(CollectorRegistry()), process)
+    return Inbox(pipeline, cell, process, Forwarding(pipeline, cell, process, Settings(), journal), journal)
 
 
 async def test_a_start_is_a_gap_and_a_beat_is_none(server: Server, redis: Redis) -> None:
@@ -33,8 +43,7 @@ async def test_a_start_is_a_gap_and_a_beat_is_none(server: Server, redis: Redis)
 
 
 async def test_a_door_that_was_not_seen_for_five_seconds_had_a_gap(redis: Redis) -> None:
-    line, door = Line(redis), schema.Cell().key("door")
-    inbox = Inbox(line, Keys(), "door-1")
+    inbox, door = an_inbox(redis), schema.Cell().key("door")
     assert (await inbox.beat()).marked
     assert not (await inbox.beat()).marked
     seen, gap = (int(value or 0) for value in await redis.hmget(door, ["seen", "gap"]))  # type: ignore[misc]
@@ -46,7 +55,7 @@ async def test_a_door_that_was_not_seen_for_five_seconds_had_a_gap(redis: Redis)
 
 
 async def test_a_gap_is_told_with_the_next_body(redis: Redis) -> None:
-    inbox, door = Inbox(Line(redis), Keys(), "door-1"), schema.Cell().key("door")
+    inbox, door = an_inbox(redis), schema.Cell().key("door")
     await inbox.store(b"{}", "", "")
     first = int(await redis.hget(door, "gap") or 0)  # type: ignore[misc]
     await inbox.store(b"{}", "", "")
@@ -54,21 +63,21 @@ async def test_a_gap_is_told_with_the_next_body(redis: Redis) -> None:
     inbox.missed()
     await inbox.store(b"{}", "", "")
     assert int(await redis.hget(door, "gap") or 0) > first  # type: ignore[misc]
-    assert not inbox.gap.is_set()
+    assert not inbox.has_gap
 
 
 async def test_a_door_that_falls_silent_beside_another_is_a_gap_once(redis: Redis) -> None:
-    first, second = (Inbox(Line(redis), Keys(), name) for name in ("door-1", "door-2"))
+    first, second = (an_inbox(redis, name) for name in ("door-1", "door-2"))
     for inbox in (first, second):
         await inbox.beat()
     assert not (await first.beat()).marked
-    await redis.zadd(schema.Cell().key("doors"), {"door-2": await now_us(redis) - round(UNSEEN_MOST_S * US) - 1})
+    await redis.zadd(schema.Cell().key("doors"), {"door-2": await now_us(redis) - round(DOOR_SILENT_S * US) - 1})
     assert (await first.beat()).marked
     assert not (await first.beat()).marked
 
 
 async def test_a_door_that_says_goodbye_beside_another_is_no_gap(redis: Redis) -> None:
-    first, second = (Inbox(Line(redis), Keys(), name) for name in ("door-1", "door-2"))
+    first, second = (an_inbox(redis, name) for name in ("door-1", "door-2"))
     for inbox in (first, second):
         await inbox.beat()
     await second.beat(is_last=True)
@@ -82,28 +91,27 @@ async def now_us(redis: Redis) -> int:
 
 
 async def test_what_is_missed_while_a_beat_is_under_way_is_told_by_the_next(redis: Redis) -> None:
-    inbox = Inbox(Line(redis), Keys(), "door-1")
+    inbox = an_inbox(redis)
     beating = asyncio.create_task(inbox.beat())
     await asyncio.sleep(0)
     inbox.missed()
     assert (await beating).marked
-    assert inbox.gap.is_set()
+    assert inbox.has_gap
     assert (await inbox.beat()).marked
 
 
 async def test_many_bad_requests_share_a_write(api: Running) -> None:
     await api.marks_a_gap_after(1)
-    calls = await beats(api)
+    before = beats(api)
     began = asyncio.get_running_loop().time()
     for _ in range(100):
         assert await api.post(b"{}", {}) == 401
     took = asyncio.get_running_loop().time() - began
-    assert await beats(api) - calls <= took / SPACING_S + 2
+    assert beats(api) - before <= took / BEAT_SPACING_S + 2
 
 
-async def beats(api: Running) -> float:
-    stats = await api.redis.info("commandstats")
-    return float(stats["cmdstat_evalsha"]["calls"]) - api.value("dispatcher_webhook_requests_total", outcome="stored")
+def beats(api: Running) -> float:
+    return api.value("dispatcher_redis_script_seconds_count", script="beat")
 
 
 async def test_a_gap_that_redis_did_not_hear_of_is_told_when_it_is_back(own_server: OwnServer) -> None:
