@@ -63,8 +63,8 @@ class Happened:
         return family
 
 
-UP: Final = Family("dispatcher_exporter_up", "Whether the cell could be looked at; if not, the rest is absent")
-SCRAPE: Final = Family("dispatcher_exporter_scrape_seconds", "How long the look at the cell took")
+UP: Final = Family("dispatcher_exporter_up", "1 if the cell could be read from Redis; if 0, all the rest is absent")
+SCRAPE: Final = Family("dispatcher_exporter_scrape_seconds", "How long it took to read the cell")
 NUMBERS: Final = Family("dispatcher_numbers", "Numbers registered in the cell")
 QUEUE_WAITING: Final = Family(
     "dispatcher_queue_waiting", "Messages in the lane, those for later included", ("number", "lane")
@@ -76,31 +76,39 @@ QUEUE_OLDEST: Final = Family(
 )
 QUEUE_WAIT: Final = Family(
     "dispatcher_queue_estimated_wait_seconds",
-    "What is left of a block, and messages in this and higher lanes by the rate they leave at; +Inf if none leaves",
+    "Wait of a new message: the rest of a block, then what is in this and higher lanes; +Inf if nothing leaves",
     ("number", "lane"),
 )
 NUMBER_RATE: Final = Family(
     "dispatcher_number_rate_per_second", "Messages that may leave the number in a second", ("number", "kind")
 )
-NUMBER_GATE: Final = Family("dispatcher_number_gate", "Always 1; how the number stands", ("number", "state", "why"))
+NUMBER_GATE: Final = Family(
+    "dispatcher_number_gate", "Always 1; the state of the number's gate, and why", ("number", "state", "why")
+)
 NUMBER_INFO: Final = Family("dispatcher_number_info", "Always 1; which number this is", ("number", "name", "waba"))
 CELL_WAITING: Final = Family("dispatcher_cell_waiting", "Messages in the lanes of all numbers together", ("lane",))
 CELL_OLDEST: Final = Family(
-    "dispatcher_cell_oldest_runnable_seconds", "For how long the head of such a lane has been due, at most", ("lane",)
+    "dispatcher_cell_oldest_runnable_seconds",
+    "For how long the head of the lane that is furthest behind has been due",
+    ("lane",),
 )
-CELL_GATES: Final = Family("dispatcher_cell_gates", "Numbers by how they stand", ("state",))
-MESSAGES: Final = Family("dispatcher_messages", "Messages that are on their way, or wait for a person", ("state",))
+CELL_GATES: Final = Family("dispatcher_cell_gates", "Numbers by the state of their gate", ("state",))
+MESSAGES: Final = Family("dispatcher_messages", "Messages that are not settled, and those that are dead", ("state",))
 STOPS: Final = Family("dispatcher_stops", "Stops in force", ("scope_kind", "action"))
-PROCESSES: Final = Family("dispatcher_processes", "Processes alive", ("kind",))
+PROCESSES: Final = Family("dispatcher_processes", "Processes that gave a sign of life in the last 10 s", ("kind",))
 CAMPAIGN_MESSAGES: Final = Family(
-    "dispatcher_campaign_messages", "Messages of the 20 running campaigns that most is left of", ("campaign", "state")
+    "dispatcher_campaign_messages",
+    "Messages of running campaigns, of at most 20: those with most left to send",
+    ("campaign", "state"),
 )
 REDIS_MEMORY: Final = Family(
     "dispatcher_redis_memory_bytes", "Memory of the cell's Redis; max is 0 where it has no limit", ("kind",)
 )
-REDIS_NOEVICTION: Final = Family("dispatcher_redis_noeviction", "Whether Redis refuses rather than forgets when full")
+REDIS_NOEVICTION: Final = Family(
+    "dispatcher_redis_noeviction", "Whether a full Redis refuses new data instead of evicting old"
+)
 REDIS_AOF: Final = Family("dispatcher_redis_aof_enabled", "Whether append-only persistence is on")
-REDIS_PERSISTENCE: Final = Family("dispatcher_redis_persistence_ok", "Whether Redis could last write what it keeps")
+REDIS_PERSISTENCE: Final = Family("dispatcher_redis_persistence_ok", "Whether Redis's last write to disk succeeded")
 UNREADABLE_WEBHOOKS: Final = Family(
     "dispatcher_unreadable_webhooks", "Parts of webhooks that could not be read, kept for a person"
 )

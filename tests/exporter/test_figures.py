@@ -276,6 +276,24 @@ async def test_an_open_door_is_counted(cell: Cell) -> None:
     assert (await scraped(cell.url)).value("processes", kind="door") == 1
 
 
+async def test_what_happened_is_counted_and_each_kind_is_there_from_the_start(cell: Cell) -> None:
+    """An increase from nothing to 1 is none to Prometheus."""
+    found = await scraped(cell.url)
+    served = {counter.name: found.figures[f"{counter.name}_total"] for counter in COUNTERS}
+    assert {name: len(figures) for name, figures in served.items()} == {
+        "dispatcher_enqueued": 3, "dispatcher_settled": 10, "dispatcher_uncertain": 2, "dispatcher_resends": 2,
+        "dispatcher_duplicate_acceptances": 1, "dispatcher_gate_closings": 4,
+    }  # fmt: skip
+    assert {figure for figures in served.values() for figure in figures.values()} == {0}
+    await cell.settle(await cell.claimed("k1"), "accepted")
+    await cell.settle(await cell.claimed("k2", priority="bulk"), "reject", gate="close", why="credential")
+    found = await scraped(cell.url)
+    assert found.by("enqueued_total", "lane") == {"urgent": 0, "normal": 1, "bulk": 1}
+    assert found.value("settled_total", state="accepted", cause="none") == 1
+    assert found.value("settled_total", state="dead", cause="rejected") == 1
+    assert found.value("gate_closings_total", why="credential") == 1
+
+
 # poison
 
 POISONED = [
