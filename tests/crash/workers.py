@@ -16,6 +16,14 @@ SHORT: dict[str, Any] = {
     "message_lease_margin_s": 1.0,
     "redis_timeout_s": 1.0,
 }
+# For tests in which every answer must be heard.
+PATIENT: dict[str, Any] = {
+    "http_timeout_s": 60.0,
+    "http_timeout_urgent_s": 60.0,
+    "claim_to_post_s": 1.0,
+    "message_lease_margin_s": 60.0,
+    "redis_timeout_s": 2.0,
+}
 OTHERS = ("number_lease_s", "uncertain_window_s", "uncertain_window_urgent_s")
 
 
