@@ -1,5 +1,6 @@
 -- What every script has: the time, numbers as text, replies that may be of the wrong kind, and what is written down of the
--- cell as a whole. Its constants are written before it when a script is loaded, see scripts.py. Times are µs of this server's clock.
+-- cell as a whole. Its constants are written before it when a script is loaded, see scripts.py. Times are µs of this
+-- server's clock.
 
 local LANES = {['0'] = true, ['1'] = true, ['2'] = true}
 local LANE_NAMES = {'urgent', 'normal', 'bulk'}
@@ -59,7 +60,8 @@ local function decoded(row)
   return readable and type(found) == 'table' and found or nil
 end
 
--- The webhook door may have missed something, last at `at`. What is known of gaps never moves back, whatever the clock does.
+-- The webhook door may have missed something, last at `at`. What is known of gaps never moves back, whatever the clock
+-- does.
 local function mark_gap(at)
   local known = num(try('HGET', CELL .. 'door', 'gap'), 0)
   redis.call('HSET', CELL .. 'door', 'gap', int(math.max(at, known)))
