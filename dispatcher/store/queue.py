@@ -51,7 +51,7 @@ class Record:
     others: str = ""
 
 
-class _Entry(NamedTuple):
+class _MessageEntry(NamedTuple):
     key: str
     number: str
     recipient: str
@@ -102,11 +102,11 @@ def refusal(found: Enqueued, key: str) -> errors.Refused | None:
     return errors.KeyConflict("key", f"{key} is known with another recipient or other content ({found.state})", key)
 
 
-def _entry(message: Message) -> _Entry:
+def _entry(message: Message) -> _MessageEntry:
     if message.key is None:
         raise ValueError("a message needs a key before it is queued")
     extra = {name: getattr(message, name) for name in ("callback_data", "trace") if getattr(message, name)}
-    return _Entry(
+    return _MessageEntry(
         key=message.key,
         number=message.number,
         recipient=label(message.to),
