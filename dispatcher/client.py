@@ -1,17 +1,20 @@
 """What producers use: put messages on Redis, ask how they stand, cancel them. Needs no part of a worker."""
 
+import asyncio
+import time
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
     Callable,
     Collection,
+    Coroutine,
     Iterable,
     Mapping,
     Sequence,
 )
 from contextlib import aclosing, asynccontextmanager
-from typing import Any, Literal, Self, overload
+from typing import Any, Generic, Literal, Self, TypeVar, overload
 
 import redis.asyncio as aioredis
 
@@ -20,7 +23,6 @@ from dispatcher.message import event
 from dispatcher.message.message import Message, State, Ticket, new_key
 from dispatcher.message.priority import Priority
 from dispatcher.store import numbers, queue, streams, webhooks
-from dispatcher.store.cache import Cache
 from dispatcher.store.connection import connect
 from dispatcher.store.consumer import IDLE_S, Consumer
 from dispatcher.store.health import fullness
@@ -37,7 +39,69 @@ _UNKNOWN_FRESH_S = 1.0
 _NUMBERS_KEPT_MOST = 50_000
 _MEMORY_FRESH_S = 1.0
 
+_Answer = TypeVar("_Answer")
 Given = Message | Mapping[str, Any]
+
+
+class Cache(Generic[_Answer]):
+    """What Redis said of a name, for a time; `fresh_s` says for how many seconds one holds.
+
+    Whoever asks while the answer is under way waits for that one; an error goes to all who wait and is not kept. It
+    remembers `most` names at the most.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[str], Coroutine[Any, Any, _Answer]],
+        fresh_s: Callable[[_Answer], float],
+        *,
+        most: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ask = ask
+        self._fresh_s = fresh_s
+        self._most = most
+        self._clock = clock
+        self._kept: dict[str, tuple[_Answer, float]] = {}
+        self._asking: dict[str, asyncio.Task[_Answer]] = {}
+
+    async def get(self, name: str) -> _Answer:
+        """Return the answer; raises what asking raises."""
+        return (await self.get_all([name]))[name]
+
+    async def get_all(self, names: Iterable[str]) -> dict[str, _Answer]:
+        """Return the answers to all names; what is not known is asked for together."""
+        found: dict[str, _Answer] = {}
+        asking: dict[str, asyncio.Task[_Answer]] = {}
+        for name in names:
+            kept = self._kept.get(name)
+            if kept is not None and self._clock() < kept[1]:
+                found[name] = kept[0]
+            else:
+                asking[name] = self._asking.get(name) or self._begin(name)
+        for name, task in asking.items():
+            found[name] = await asyncio.shield(task)  # others wait for it as well
+        return found
+
+    def forget(self) -> None:
+        """Forget everything; what is under way answers those who wait already, and nobody else."""
+        self._kept, self._asking = {}, {}
+
+    def _begin(self, name: str) -> asyncio.Task[_Answer]:
+        kept, asking, asked_at = self._kept, self._asking, self._clock()
+        task = asking[name] = asyncio.create_task(self._ask(name))
+
+        def end(task: asyncio.Task[_Answer]) -> None:
+            asking.pop(name, None)
+            # whoever waited may be gone: an error is heard here
+            if not task.cancelled() and task.exception() is None:
+                kept.pop(name, None)
+                kept[name] = (task.result(), asked_at + self._fresh_s(task.result()))
+                if len(kept) > self._most:
+                    del kept[next(iter(kept))]
+
+        task.add_done_callback(end)
+        return task
 
 
 class Dispatcher:

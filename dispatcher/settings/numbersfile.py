@@ -144,7 +144,7 @@ def _read_numbers(reading: Reading, document: dict[str, Any]) -> None:
         if isinstance(table, dict) and "name" in table:
             named[str(table["name"])].append(id_)
         # Each number in a call of its own: while pydantic validates, no other thread runs.
-        if (entry := reading.checked(_Entry, table, where)) is not None:
+        if (entry := reading.checked(_NumberTable, table, where)) is not None:
             rate_per_s = entry.messages_per_second or defaults.messages_per_second
             reading.numbers[id_] = Number(id_, entry.name or id_, rate_per_s, entry.waba_id, entry.access_token)
     for name, ids in named.items():
@@ -199,7 +199,7 @@ class _Defaults(_Table):
     messages_per_second: float = _rate(80.0)  # https://developers.facebook.com/docs/whatsapp/throughput
 
 
-class _Entry(_Table):
+class _NumberTable(_Table):
     name: str | None = described(
         None,
         "What people and messages may call it.",

@@ -9,7 +9,7 @@ from dispatcher.store.schema import US, Cell
 from dispatcher.store.scripts import Argument, Command, Steps, call, plain
 
 KEPT_S: Final = 30 * 86_400
-"""How long counts stay after the last activity; `lua/shared/campaign.lua` says the same of the hash."""
+"""How long counts stay after the last activity; `lua/shared/message.lua` says the same of the hash."""
 SETTLED: Final = ("accepted", "expired", "cancelled", "suppressed", "dead")
 CAMPAIGNS_MAX: Final = 10_000
 _EXAMINED_MAX: Final = 200

@@ -168,7 +168,7 @@ class UnreadableUpdate:
     raw: str
 
 
-class _Row(NamedTuple):
+class _NumberRow(NamedTuple):
     urgent: int
     normal: int
     bulk: int
@@ -190,7 +190,7 @@ class _Rows(NamedTuple):
     numbers: list[list[Any]]
 
 
-class _Number(NamedTuple):
+class _StandingEntry(NamedTuple):
     number: str
 
 
@@ -292,15 +292,15 @@ def _rows(cell: Cell, part: Sequence[Registered], processes: Sequence[str]) -> C
         "numbers/standings",
         _Rows._make,
         args={"processes": json.dumps(processes)},
-        entries=(_Number(number.id) for number in part),
-        reads=(_Rows, _Row),
+        entries=(_StandingEntry(number.id) for number in part),
+        reads=(_Rows, _NumberRow),
     )
 
 
 def _standing(
     number: Registered, given: Sequence[Any], now_us: int, processes: Sequence[str], scopes: Sequence[Scope]
 ) -> Standing:
-    row = _Row._make(given)
+    row = _NumberRow._make(given)
     credential = _text(row.credential)
     return Standing(
         number,

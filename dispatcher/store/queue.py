@@ -53,7 +53,7 @@ class Record:
     decides_at: datetime | None = None
 
 
-class _Entry(NamedTuple):
+class _MessageEntry(NamedTuple):
     key: str
     number: str
     recipient: str
@@ -104,11 +104,11 @@ def refusal(found: Enqueued, key: str) -> errors.Refused | None:
     return errors.KeyConflict("key", f"{key} is known with another recipient or other content ({found.state})", key)
 
 
-def _entry(message: Message) -> _Entry:
+def _entry(message: Message) -> _MessageEntry:
     if message.key is None:
         raise ValueError("a message needs a key before it is queued")
     extra = {name: getattr(message, name) for name in ("callback_data", "trace") if getattr(message, name)}
-    return _Entry(
+    return _MessageEntry(
         key=message.key,
         number=message.number,
         recipient=label(message.to),

@@ -65,7 +65,7 @@ class _Notice(NamedTuple):
     raw: str
 
 
-class _Row(NamedTuple):
+class _UnreadableRow(NamedTuple):
     row: str
 
 
@@ -100,7 +100,7 @@ def keep_unreadable(cell: Cell, unreadable: Sequence[Unreadable]) -> Command[int
     rows = [json.dumps({"at": at, "reason": u.reason, "raw": u.raw[:_UNREADABLE_BYTES]}) for u in unreadable]
     gap = "1" if any(u.is_receipt for u in unreadable) else "0"
     args: dict[str, Argument] = {"most": UNREADABLE_MOST, "gap": gap}
-    return call(cell, "receipts/keep_unreadable", int, args=args, entries=map(_Row, rows))
+    return call(cell, "receipts/keep_unreadable", int, args=args, entries=map(_UnreadableRow, rows))
 
 
 def _receipt(receipt: Receipt) -> _Receipt:

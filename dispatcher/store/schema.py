@@ -4,7 +4,7 @@
 | --- | --- | --- |
 | `schema` | string | in which form all this is, see `SCHEMA` |
 | `lane:<number>:<priority 0-2>` | zset | key -> when it is due, µs |
-| `msg:<key>` | hash, packed string once settled | the record of a message, see `lua/shared/record.lua` |
+| `msg:<key>` | hash, packed string once settled | the record of a message, see `lua/shared/message.lua` |
 | `body:<key>` | string | the JSON object to POST without its last brace |
 | `extra:<key>` | string | JSON: the producer's callback_data and trace, where given |
 | `sending`, `uncertain`, `expiry`, `dead` | zset | key -> end of lease, when to decide, end of its time, when it died |
@@ -13,7 +13,7 @@
 | `batch:<number>:<owner>` | string | sequence and keys of the owner's last claim that brought any, for a minute |
 | `due` | zset | number -> when it needs serving, or the end of its lease |
 | `stops` | hash | scope -> JSON: action, reason, by, since, until |
-| `counts` | hash | what happened, `name|label|…` -> how often; see `lua/shared/count.lua` |
+| `counts` | hash | what happened, `name|label|…` -> how often; see `lua/shared/message.lua` |
 | `campaign:<name>` | hash | `queued`: messages it ever had; and how many are settled, by state |
 | `campaigns` | zset | campaign -> its last activity, µs, give or take 15 messages |
 | `numbers`, `names` | hash | number -> JSON: name, waba; name -> number, or several that share it |

@@ -2,7 +2,7 @@
 
 A script's header says what it takes and gives, and is all that either side counts positions by:
 
-    -- USES settle gate          parts of lua/shared that go before it, with what they use themselves
+    -- USES message gate         parts of lua/shared that go before it, with what they use themselves
     -- KEYS due sending          in Lua KEY.due; a name that the caller does not give is that key of the cell
     -- ARGS owner sequence       in Lua ARG.owner; what comes once
     -- ENTRY key claim outcome   in Lua `for i, entry in entries() do`, entry.key; what comes many times
@@ -127,7 +127,7 @@ def load(cell: Cell, name: str) -> Script:
     parts = _parts(("base", *header["USES"]))
     shared = "\n".join(_stripped(_read(f"shared/{part}")) for part in parts)
     main = _stripped(body)
-    if "count" in parts:  # counts are written at the end, whichever way the script leaves
+    if "message" in parts:  # counts are written at the end, whichever way the script leaves
         main = f"local function main()\n{main}\nend\n{_COUNTED}"
     text = "\n".join((_constants(cell), shared, _names(header), main))
     sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()

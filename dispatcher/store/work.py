@@ -109,7 +109,7 @@ class _Fingerprint(NamedTuple):
     fingerprint: str
 
 
-class _Number(NamedTuple):
+class _NumberEntry(NamedTuple):
     number: str
 
 
@@ -158,7 +158,7 @@ def claim(cell: Cell, number: "Number", owner: str, sequence: int, room: Room) -
         "waba": number.waba_id or "",
         "credential": number.token_fingerprint,
     }
-    return call(cell, "work/claim", _batch, keys=keys, args=args, reads=(_Claim, _Row))
+    return call(cell, "work/claim", _batch, keys=keys, args=args, reads=(_ClaimReply, _ClaimedRow))
 
 
 def settle(cell: Cell, settlements: Sequence[Settlement]) -> Command[list[str]]:
@@ -168,14 +168,14 @@ def settle(cell: Cell, settlements: Sequence[Settlement]) -> Command[list[str]]:
 
 def release(cell: Cell, owner: str, numbers: Iterable[str]) -> Command[int]:
     """Give numbers back; how many were still ours."""
-    return call(cell, "work/release", int, args={"owner": owner}, entries=(_Number(number) for number in numbers))
+    return call(cell, "work/release", int, args={"owner": owner}, entries=(_NumberEntry(number) for number in numbers))
 
 
 def wake(cell: Cell, numbers: Sequence[str]) -> Steps[None]:
     """Make numbers due now, because what held them back has gone."""
     for at in range(0, len(numbers), WOKEN_A_CALL):
         part = numbers[at : at + WOKEN_A_CALL]
-        yield call(cell, "work/wake", int, entries=(_Number(number) for number in part))
+        yield call(cell, "work/wake", int, entries=(_NumberEntry(number) for number in part))
 
 
 def tend(cell: Cell, process: str) -> Command[Tended]:
@@ -190,7 +190,7 @@ def decide(cell: Cell) -> Command[Decided]:
     return call(cell, "work/decide", Decided._make, args=args, reads=(Decided,))
 
 
-class _Row(NamedTuple):
+class _ClaimedRow(NamedTuple):
     key: bytes
     claim: bytes
     priority: bytes
@@ -201,7 +201,7 @@ class _Row(NamedTuple):
     body: bytes
 
 
-class _Claim(NamedTuple):
+class _ClaimReply(NamedTuple):
     state: bytes
     wait_us: bytes
     streak: int
@@ -223,7 +223,7 @@ def _taken(reply: list[Any]) -> tuple[int, list[str]]:
 
 
 def _batch(reply: list[Any]) -> Batch:
-    found = _Claim._make(reply)
+    found = _ClaimReply._make(reply)
     return Batch(
         state=found.state.decode(),
         wait_s=int(found.wait_us) / US,
@@ -235,11 +235,11 @@ def _batch(reply: list[Any]) -> Batch:
         parked=found.parked,
         suppressed=found.suppressed,
         bucket=Bucket(float(found.rate), float(found.bucket), float(found.refill)),
-        messages=[_claimed(_Row._make(row)) for row in found.messages],
+        messages=[_claimed(_ClaimedRow._make(row)) for row in found.messages],
     )
 
 
-def _claimed(row: _Row) -> Claimed:
+def _claimed(row: _ClaimedRow) -> Claimed:
     return Claimed(
         row.key.decode(),
         int(row.claim),

@@ -42,8 +42,10 @@ class Pacer:
     One feeder a number asks for them: fifty tasks that wait on one limiter cost several hundred µs an acquisition.
     """
 
-    def __init__(self, bucket: Bucket) -> None:
+    def __init__(self, bucket: Bucket, most: int) -> None:
+        """Follow a bucket; `most` POSTs may be in flight."""
         self.bucket = bucket
+        self.room = room(bucket.rate_per_s, most=most)
         self._limiter = AsyncLimiter(bucket.size, bucket.size / bucket.refill_per_s)
 
     async def turn(self) -> None:
@@ -233,7 +235,7 @@ class Delivery:
         """Follow the rate that the number's gate gives all processes, whatever our own file says."""
         pacer = self._pacers.get(number_id)
         if pacer is None or pacer.bucket != bucket:
-            self._pacers[number_id] = Pacer(bucket)
+            self._pacers[number_id] = Pacer(bucket, self._most)
 
     def in_flight_most(self) -> int:
         """Count how many POSTs may be in flight, of all numbers together, by the rates in our file."""
@@ -243,8 +245,8 @@ class Delivery:
     def _room(self, number: Number) -> Room:
         """Say how many more POSTs of each lane may be in flight; before the first claim by the rate in our file."""
         pacer = self._pacers.get(number.id)
-        rate_per_s = pacer.bucket.rate_per_s if pacer else number.rate_per_s
-        most, now = room(rate_per_s, most=self._most), self._in_flight.of_number(number.id)
+        most = pacer.room if pacer else room(number.rate_per_s, most=self._most)
+        now = self._in_flight.of_number(number.id)
         return Room(most.urgent - now, most.normal - now, most.bulk - now)
 
     async def _rest_until(self, next_at: float, number: Number) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from dispatcher.store.cache import Cache
+from dispatcher.client import Cache
 
 
 class Source:

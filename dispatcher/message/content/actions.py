@@ -11,7 +11,7 @@ from dispatcher.message.content.interactive import (
     NO_FOOTER,
     NO_HEADER,
     TEXT_HEADER,
-    Around,
+    Framing,
     Interactive,
     body_of,
     frame,
@@ -74,7 +74,7 @@ LOCATION_REQUEST = frame(record({"name": word("send_location")}), header=NO_HEAD
 class Buttons(Interactive):
     """One to three buttons, each an id, which comes back, and a title."""
 
-    def __init__(self, body: str, buttons: Sequence[tuple[str, str]], **around: Unpack[Around]) -> None:
+    def __init__(self, body: str, buttons: Sequence[tuple[str, str]], **around: Unpack[Framing]) -> None:
         replies = [{"type": "reply", "reply": {"id": id_, "title": title}} for id_, title in buttons]
         super().__init__("button", {"buttons": replies}, body, check=BUTTON, **around)
 
@@ -82,7 +82,7 @@ class Buttons(Interactive):
 class CtaUrl(Interactive):
     """One button that opens a URL."""
 
-    def __init__(self, body: str, display_text: str, url: str, **around: Unpack[Around]) -> None:
+    def __init__(self, body: str, display_text: str, url: str, **around: Unpack[Framing]) -> None:
         super().__init__("cta_url", cta_url_action(display_text, url), body, check=CTA_URL, **around)
 
 
@@ -172,7 +172,7 @@ class List(Interactive):
         *,
         rows: Sequence[Row] = (),
         sections: Mapping[str, Sequence[Row]] | None = None,
-        **around: Unpack[Around],
+        **around: Unpack[Framing],
     ) -> None:
         untitled = [{"rows": _rows(rows)}] if rows else []
         titled = [{"title": title, "rows": _rows(inner)} for title, inner in (sections or {}).items()]
@@ -231,7 +231,7 @@ class Flow(Interactive):
         data: Mapping[str, Any] | None = None,
         flow_action: Literal["navigate", "data_exchange"] | None = None,
         mode: Literal["draft", "published"] | None = None,
-        **around: Unpack[Around],
+        **around: Unpack[Framing],
     ) -> None:
         starts = screen is not None or data is not None
         parameters = filled(
@@ -265,7 +265,7 @@ class Product(Interactive):
     """One product of a catalog, by its id at the retailer; it has no header."""
 
     def __init__(
-        self, catalog_id: str, product_retailer_id: str, *, body: str | None = None, **around: Unpack[Around]
+        self, catalog_id: str, product_retailer_id: str, *, body: str | None = None, **around: Unpack[Framing]
     ) -> None:
         super().__init__("product", product_action(catalog_id, product_retailer_id), body, check=PRODUCT, **around)
 
@@ -284,14 +284,14 @@ class ProductList(Interactive):
         reply_to: str | None = None,
     ) -> None:
         action = {"catalog_id": catalog_id, "sections": product_sections(sections)}
-        around = Around(header=header, footer=footer, reply_to=reply_to)
+        around = Framing(header=header, footer=footer, reply_to=reply_to)
         super().__init__("product_list", action, body, check=PRODUCT_LIST, **around)
 
 
 class Catalog(Interactive):
     """A button that opens the whole catalog, beside the picture of the product `thumbnail`."""
 
-    def __init__(self, body: str, *, thumbnail: str | None = None, **around: Unpack[Around]) -> None:
+    def __init__(self, body: str, *, thumbnail: str | None = None, **around: Unpack[Framing]) -> None:
         parameters = None if thumbnail is None else {"thumbnail_product_retailer_id": thumbnail}
         action = filled(name="catalog_message", parameters=parameters)
         super().__init__("catalog_message", action, body, check=CATALOG, **around)

@@ -59,7 +59,7 @@ def frame(
     return record(required | {"action": action}, optional)
 
 
-class Around(TypedDict, total=False):
+class Framing(TypedDict, total=False):
     """What may be given with every interactive message; types that cannot have a header or footer refuse it."""
 
     header: Header | None

@@ -1,6 +1,6 @@
 -- Cancels a message that waits; what is under way is marked, so that it does not come back to its lane.
 --
--- USES settle
+-- USES message
 -- KEYS sending
 -- ARGS key
 -- Returns 'cancelled' | 'marked' (under way or uncertain: too late, but not sent again) | 'settled' | 'unknown',

@@ -1,6 +1,5 @@
 -- Keeps what could not be read where a person can look at it. A status may be lost with it, and then the door had a gap.
 --
--- USES door
 -- KEYS unreadable
 -- ARGS most gap (entries that are kept; 1 if a receipt may be among them)
 -- ENTRY row (JSON object)

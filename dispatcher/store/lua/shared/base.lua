@@ -1,5 +1,6 @@
--- What every script has: the time, numbers as text, and replies that may be of the wrong kind. Its constants are written
--- before it when a script is loaded, see scripts.py. Times are µs of this server's clock.
+-- What every script has: the time, numbers as text, replies that may be of the wrong kind, and what is written down of the
+-- cell as a whole. Its constants are written before it when a script is loaded, see scripts.py. Times are µs of this
+-- server's clock.
 
 local LANES = {['0'] = true, ['1'] = true, ['2'] = true}
 local LANE_NAMES = {'urgent', 'normal', 'bulk'}
@@ -57,6 +58,19 @@ end
 local function decoded(row)
   local readable, found = pcall(cjson.decode, row or '')
   return readable and type(found) == 'table' and found or nil
+end
+
+-- The webhook door may have missed something, last at `at`. What is known of gaps never moves back, whatever the clock
+-- does.
+local function mark_gap(at)
+  local known = num(try('HGET', CELL .. 'door', 'gap'), 0)
+  redis.call('HSET', CELL .. 'door', 'gap', int(math.max(at, known)))
+end
+
+-- Writes down the schema of the cell's data, where nobody has or an earlier release did; see store/schema.py.
+local function keep_schema()
+  local found = try('GET', CELL .. 'schema') or ''
+  if #found > 9 or not find(found, '^%d+$') or found - SCHEMA < 0 then redis.call('SET', CELL .. 'schema', SCHEMA) end
 end
 
 -- While a slot of a cluster moves key by key, a script would find some of its keys here and others not, and break off

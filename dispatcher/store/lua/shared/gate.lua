@@ -1,5 +1,5 @@
 -- USES base
--- A number's gate, and when the number needs serving.
+-- A number's gate, when the number needs serving, and what stops say.
 
 -- Fields of a gate. What is no hash there is nothing of ours and goes, or it would block the number for good.
 local function gate_fields(number, ...)
@@ -41,4 +41,15 @@ local function refilled(tokens, at, rate)
   local size, refill = bucket_of(rate)
   local elapsed = math.max(0, now - num(at, now)) -- a clock that steps back refills nothing
   return math.min(size, math.max(-refill, num(tokens, size)) + elapsed * refill / 1000000)
+end
+
+-- The action of a stop that binds now, and until when (0: until it is lifted); nil where there is none. A row that
+-- cannot be read holds: somebody wanted a stop.
+local function binding(row)
+  if not row then return nil end
+  local stop = decoded(row)
+  if not stop then return 'hold', 0 end
+  local till = num(stop['until'], 0)
+  if till > 0 and till <= now then return nil end
+  return stop.action == 'cancel' and 'cancel' or 'hold', till
 end

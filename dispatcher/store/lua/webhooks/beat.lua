@@ -1,7 +1,6 @@
 -- A sign of life of the webhook door, and how much waits behind it. Absence of a receipt proves nothing across a gap: a
 -- moment at which the door may have missed something, or was not seen for too long.
 --
--- USES door schema
 -- KEYS door doors webhooks, then the streams of webhooks to pass on
 -- ARGS silent_us gap process beats
 --       how long a process of the door may go unseen; 1 if it has missed something since it last said so; 1 if it beats

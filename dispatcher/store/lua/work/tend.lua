@@ -1,6 +1,6 @@
 -- Bounded upkeep: leases of messages that ended, and times that ran out. Run by every process, once a second.
 --
--- USES settle schema
+-- USES message
 -- KEYS sending uncertain expiry processes serves
 -- ARGS process alive_ms most (how long what it serves holds; messages a step)
 -- REPLY more unknown uncertain lapsed expired held lost
