@@ -1,8 +1,9 @@
-"""A proxy before Redis that forwards what is asked and, when told to, swallows the answer and cuts the connection."""
+"""Proxies: one before Redis that swallows answers, and one before the endpoint that holds them until they are let go."""
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 from dispatcher.store.scripts import Script
 
@@ -62,6 +63,48 @@ class Proxy:
             for end in (writer, up_writer):
                 end.transport.abort()
             await asyncio.gather(answering, return_exceptions=True)
+
+
+class Holder:
+    """Forwards what is posted at once, and the answers while it is `open`: what is in flight stays so until then."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._target = (parts.hostname, parts.port)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.open = asyncio.Event()
+        self.url = ""
+
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncIterator["Holder"]:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        try:
+            yield self
+        finally:
+            server.close()
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        up_reader, up_writer = await asyncio.open_connection(*self._target)
+        asking = asyncio.create_task(_pump(reader, up_writer))
+        try:
+            while data := await up_reader.read(1 << 20):
+                await self.open.wait()
+                writer.write(data)
+        except ConnectionError:
+            pass
+        finally:
+            asking.cancel()
+            for end in (writer, up_writer):
+                end.transport.abort()
+            await asyncio.gather(asking, return_exceptions=True)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

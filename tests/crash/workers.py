@@ -16,6 +16,14 @@ SHORT: dict[str, Any] = {
     "message_lease_margin_s": 1.0,
     "redis_timeout_s": 1.0,
 }
+# For tests in which every answer must be heard.
+PATIENT: dict[str, Any] = {
+    "http_timeout_s": 60.0,
+    "http_timeout_urgent_s": 60.0,
+    "claim_to_post_s": 1.0,
+    "message_lease_margin_s": 60.0,
+    "redis_timeout_s": 2.0,
+}
 OTHERS = ("number_lease_s", "uncertain_window_s", "uncertain_window_urgent_s")
 
 
@@ -57,7 +65,7 @@ async def _all_serving(cell: Cell, started: list[Process]) -> None:
         return int(await cell.redis.zcard(f"{cell.prefix}processes")) >= len(started)
 
     try:
-        await eventually(all_there, 60)
+        await eventually(all_there)
     except TimeoutError:
         logs = "\n".join(worker.logged for worker in started)
         raise AssertionError(f"workers did not start: {logs}") from None
