@@ -10,9 +10,9 @@ from typing import Any
 
 from rich.console import Console
 
-from tests.bench import aims, isolation, latency, pacing, report, scale, throughput
+from tests.bench import aims, edges, isolation, latency, pacing, reload, report, scale, throughput
 
-PARTS = ("pacing", "idle", "urgent", "isolation", "throughput", "scale")
+PARTS = ("pacing", "idle", "urgent", "isolation", "throughput", "scale", "reload", "edges")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -54,6 +54,8 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "isolation": _isolation,
         "throughput": _throughput,
         "scale": _scale,
+        "reload": _reload,
+        "edges": _edges,
     }
     figures: dict[str, Any] = {"machine": report.machine(), "quick": arguments.quick}
     for part in PARTS:
@@ -100,6 +102,15 @@ async def _scale(given: argparse.Namespace) -> Any:
     else:
         plan = scale.Plan(count=20_000, claims=400, cases=scale.CASES, idle_s=10.0)
     return await scale.measure(say, plan)
+
+
+async def _reload(given: argparse.Namespace) -> Any:
+    plan = reload.Plan(numbers=200, calm_s=0.5) if given.quick else reload.Plan(numbers=10_000, calm_s=10.0)
+    return await reload.measure(say, plan)
+
+
+async def _edges(given: argparse.Namespace) -> Any:
+    return await edges.measure(say, edges.Plan(300, 100, 1) if given.quick else edges.Plan())
 
 
 async def _until_told(arguments: argparse.Namespace) -> dict[str, Any]:

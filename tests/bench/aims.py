@@ -21,6 +21,7 @@ FINISHED_BYTES = 250
 # "The same": what lies between is the noise of medians on a shared machine.
 CLAIM_TIMES = 1.25
 IDLE_SHARE = 0.05
+LAG_MS = 25.0
 
 ANSWERS = {"slow": "answers after 150 ms", "instant": "instant answers"}
 
@@ -33,6 +34,8 @@ def missed(figures: Row) -> list[str]:
         *_missed_isolation(figures.get("isolation", ())),
         *_missed_throughput(figures.get("throughput", {})),
         *_missed_scale(figures.get("scale", {})),
+        *_missed_reload(figures.get("reload", ())),
+        *_missed_edges(figures.get("edges", ())),
     ]
 
 
@@ -157,3 +160,25 @@ def _missed_scale(found: Row) -> list[str]:
         if row["times"] > CLAIM_TIMES
     ]
     return lines
+
+
+def _missed_reload(rows: list[Row]) -> list[str]:
+    return [
+        f"reload of {row['numbers']} numbers, {row['change']}: the event loop stood still for {row['own_max_ms']} ms "
+        f"of its own, at most {LAG_MS:g} wanted"
+        for row in rows
+        if row["own_max_ms"] > LAG_MS
+    ]
+
+
+def _missed_edges(rows: list[Row]) -> list[str]:
+    return [
+        f"{row['what']}: {row['figure']:g} {row['unit']}, {aim_of(row)} wanted"
+        for row in rows
+        if row["figure"] < row.get("least", 0) or row["figure"] > row.get("most", row["figure"])
+    ]
+
+
+def aim_of(row: Row) -> str:
+    """What is wanted of a figure at the edges, in words."""
+    return f"at least {row['least']:g}" if "least" in row else f"at most {row['most']:g}"

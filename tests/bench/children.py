@@ -7,12 +7,20 @@ comes in there tells one that has said `ready` to begin.
 import os
 import sys
 import threading
+from pathlib import Path
 
 
 def _end_with_parent(told: threading.Event) -> None:
     while os.read(0, 1):
         told.set()
     os._exit(1)
+
+
+def _probed(written_to: str) -> None:
+    """Be a worker process that writes down how its event loop fared."""
+    from tests.bench import reload
+
+    reload.work(Path(written_to))
 
 
 def main() -> None:
@@ -23,6 +31,8 @@ def main() -> None:
         from tests.bench import sink
 
         sink.run()
+    elif what == "probed":
+        _probed(*arguments)
     elif what == "arq":
         from tests.bench import stock_arq
 

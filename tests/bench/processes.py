@@ -11,10 +11,12 @@ from dispatcher.lab.processes import Process, clean_environment
 _ROOT = Path(__file__).parents[2]
 
 
-def start_child(name: str, folder: Path, what: str, *arguments: str) -> Process:
+def start_child(
+    name: str, folder: Path, what: str, *arguments: str, settings: Mapping[str, str] | None = None
+) -> Process:
     """Start one of `children.py`; what it logs is in `<name>.log` in the folder."""
     command = [sys.executable, "-m", "tests.bench.children", what, *arguments]
-    return Process(name, command, folder, clean_environment() | {"PYTHONPATH": str(_ROOT)}, is_piped=True)
+    return Process(name, command, folder, clean_environment(settings) | {"PYTHONPATH": str(_ROOT)}, is_piped=True)
 
 
 def cpu_s(pid: int) -> float | None:

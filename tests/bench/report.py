@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dispatcher.store.embedded import find_server
-from tests.bench.aims import ANSWERS, waited_for_core
+from tests.bench.aims import ANSWERS, aim_of, waited_for_core
 from tests.bench.harness import cores
 
 Row = dict[str, Any]
@@ -50,6 +50,10 @@ def _tables(figures: Row) -> list[Table | str]:
         tables += [f"{name} left out: {why}" for name, why in found["left_out"].items()]
     if found := figures.get("scale"):
         tables += [_memory(found["memory"]), _claims(found["claims"]), _idle(found["idle"])]
+    if "reload" in figures:
+        tables.append(_reload(figures["reload"]))
+    if rows := figures.get("edges"):
+        tables.append(_edges(rows))
     return tables
 
 
@@ -152,6 +156,25 @@ def _idle(row: Row) -> Table:
         _figure(row["worker_share"], 3), _figure(row["redis_share"], 3), _figure(row["commands_per_s"]),
         _figure(row["scripts_per_s"]),
     )  # fmt: skip
+    return table
+
+
+def _reload(rows: list[Row]) -> Table:
+    table = _table(
+        f"Event loop while files of {rows[0]['numbers']} numbers change: lag in ms, and how much of it was the worker's own",
+        "", "took s", "measured", "posted", "own p99", "own max", "lag p99", "lag max", "waited",
+    )  # fmt: skip
+    for row in rows:
+        lags = (_figure(row[which]) for which in ("own_p99_ms", "own_max_ms", "lag_p99_ms", "lag_max_ms"))
+        took_s = _figure(row["took_s"])
+        table.add_row(row["change"], took_s, str(row["measured"]), str(row["posted"]), *lags, waited_for_core(row))
+    return table
+
+
+def _edges(rows: list[Row]) -> Table:
+    table = _table("Around the worker", "", "", "", "aim")
+    for row in rows:
+        table.add_row(row["what"], _figure(row["figure"]), row["unit"], aim_of(row))
     return table
 
 

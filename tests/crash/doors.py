@@ -26,7 +26,7 @@ async def door(cell: Cell, **webhooks: Any) -> AsyncIterator[Process]:
     api = start_api("api", cell.numbers_file.parent, settings)
     try:
         url = await url_of(api)
-        await eventually(lambda: _has_beaten(cell, int(started_s) * 1_000_000), 60)
+        await eventually(lambda: _has_beaten(cell, int(started_s) * 1_000_000))
         cell.simulator.webhooks.change(url=url + WEBHOOK_PATH, secret=SECRET, **webhooks)
         yield api
     finally:

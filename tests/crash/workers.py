@@ -65,7 +65,7 @@ async def _all_serving(cell: Cell, started: list[Process]) -> None:
         return int(await cell.redis.zcard(f"{cell.prefix}processes")) >= len(started)
 
     try:
-        await eventually(all_there, 60)
+        await eventually(all_there)
     except TimeoutError:
         logs = "\n".join(worker.logged for worker in started)
         raise AssertionError(f"workers did not start: {logs}") from None

