@@ -24,7 +24,7 @@ from dispatcher.api.webhook_endpoint import BODY_TIMEOUT_S, BodyReader, Credenti
 from dispatcher.api.webhook_worker import WebhookWorker
 from dispatcher.meta.optout import Words
 from dispatcher.observe import logs
-from dispatcher.observe.metrics import ApiMetrics, serve_metrics
+from dispatcher.observe.metrics import ApiMetrics, harmless, serve_metrics
 from dispatcher.observe.process import allow_sockets, end_on_signals, freeze, process_name
 from dispatcher.settings import PREFIX, Settings
 from dispatcher.store.connection import connect
@@ -109,9 +109,13 @@ async def assembled(
     metrics: ApiMetrics,
     timeouts: Timeouts = Timeouts(),
 ) -> AsyncIterator[Api]:
-    """Put a process together; on leaving, its connections are closed."""
+    """Put a process together; on leaving, its connections are closed.
+
+    Raises:
+        SettingsError: The cell's data is of a later release.
+    """
     cell, process = Cell.of(settings), process_name()
-    journal = ApiJournal(metrics, process)
+    journal = harmless(ApiJournal(metrics, process), metrics.observer_errors)
     redis = connect(settings.redis_url.get_secret_value(), cell, timeout_s=settings.redis_timeout_s)
     # one each, so that an answer waits neither for a batch in work nor for what is passed on
     pipelines = [Pipeline(redis, journal.round_trip) for _ in range(3)]
@@ -155,7 +159,7 @@ def serve(settings: Settings, on_listening: Callable[[str], None]) -> None:
     """Be an API process until told to stop; `on_listening` is told its URL.
 
     Raises:
-        SettingsError: Settings are missing or wrong, or a port is taken.
+        SettingsError: Settings are missing or wrong, a port is taken, or the cell's data is of a later release.
     """
     words = opt_out_words(settings)
     logs.set_up(settings.log_level, settings.log_format)

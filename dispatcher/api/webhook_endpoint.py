@@ -1,6 +1,6 @@
 """The webhook endpoint: lets in what Meta signed, and answers once it is stored. Nothing is parsed before that.
 
-It remembers what it has missed until Redis knows of it, and says once a second that it is there: no receipt proves
+It remembers what it has missed until Redis knows of it, and says twice a second that it is there: no receipt proves
 nothing about a time in which one may have been missed.
 """
 
@@ -107,7 +107,7 @@ class BodyReader:
 
 
 class Inbox(Loop):
-    """Stores bodies for all who wait for them; its heartbeat says each second that the endpoint is there.
+    """Stores bodies for all who wait for them; its heartbeat says twice a second that the endpoint is there.
 
     One a process. What it may have missed is told at once, and remembered until Redis knows of it; any number of gaps
     share one write.

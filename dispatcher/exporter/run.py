@@ -40,7 +40,11 @@ class ExporterMetrics:
 def assembled(
     settings: Settings, log: ExporterLog, *, timeout_s: float = TIMEOUT_S, fresh_s: float = FRESH_S
 ) -> Iterator[ExporterMetrics]:
-    """Put an exporter together; on leaving, its connections are closed."""
+    """Put an exporter together; on leaving, its connections are closed.
+
+    Raises:
+        SettingsError: The cell's data is of a later release.
+    """
     url = settings.redis_url.get_secret_value()
     cell = Cell(settings.cell)
     redis = connect_sync(url, cell, timeout_s=settings.redis_timeout_s, connections=_CONNECTIONS)
@@ -58,7 +62,7 @@ def serve(settings: Settings, on_listening: Callable[[str], None]) -> None:
     """Be an exporter until told to stop; `on_listening` is told the URL of its metrics.
 
     Raises:
-        SettingsError: The port is taken, or there is none.
+        SettingsError: The port is taken, or there is none, or the cell's data is of a later release.
     """
     if not settings.metrics_port:
         raise errors.SettingsError(

@@ -25,6 +25,7 @@ from dispatcher.store.schema import Cell
 from dispatcher.store.scripts import Command
 from tests.api.meta import SECRET, WEBHOOKS, signed
 from tests.observe.docs import assert_documented
+from tests.servers import PATIENCE_S
 
 
 class Sender:
@@ -94,11 +95,11 @@ async def test_what_is_stored_wakes_the_worker_and_who_passes_it_on(redis: Redis
     inbox = Inbox(pipeline, cell, "p", forwarding, journal)
     worker = WebhookWorker(pipeline, cell, "p", Words(), journal)
     endpoint = WebhookEndpoint(inbox, worker, Credentials([SECRET.encode()], None), journal, BodyReader())
-    resting = [asyncio.create_task(each.wait(60)) for each in (worker, *forwarding.forwarders)]
+    resting = [asyncio.create_task(each.wait(2 * PATIENCE_S)) for each in (worker, *forwarding.forwarders)]
     async with httpx.AsyncClient(transport=httpx.ASGITransport(endpoint), base_url="http://x") as http:
         assert (await http.post(WEBHOOKS, content=b"{}", headers=signed(b"{}"))).status_code == 200
     assert len(resting) == 2
-    await asyncio.wait_for(asyncio.gather(*resting), 10)
+    await asyncio.wait_for(asyncio.gather(*resting), PATIENCE_S)
 
 
 @pytest.fixture

@@ -25,8 +25,10 @@ from dispatcher.store.pipeline import Pipeline
 from dispatcher.store.scripts import Command
 from dispatcher.store.webhooks import GROUP, Entry
 from tests.api.conftest import Running, message, running
-from tests.api.meta import WABA, status, text, webhook
+from tests.api.meta import NUMBER, WABA, status, text, webhook
+from tests.api.test_forwarding import Target
 from tests.cell import eventually
+from tests.store.cell import publish, published
 
 KEY = schema.Cell().key("webhooks")
 
@@ -218,3 +220,54 @@ async def test_nothing_is_left_pending(api: Running) -> None:
         await api.post(webhook([status("")]))
     await api.works_off_all()
     assert (await api.redis.xpending(f"{api.prefix}webhooks", GROUP))["pending"] == 0
+
+
+# observers
+
+
+class BrokenMetric:
+    """A metric of every kind that fails whenever something is to be written down."""
+
+    def labels(self, *_: object) -> "BrokenMetric":
+        return self
+
+    def inc(self, *_: object) -> None:
+        raise RuntimeError("metric")
+
+    set = observe = inc
+
+
+def broken_log(*_: object) -> dict[str, object]:
+    raise RuntimeError("log")
+
+
+@pytest.mark.parametrize("what", ["metrics", "logs"])
+async def test_observers_that_raise_stop_nothing(server: Server, redis: Redis, what: str) -> None:
+    metrics = ApiMetrics(CollectorRegistry())
+    if what == "metrics":
+        for name in vars(metrics).keys() - {"registry", "observer_errors"}:
+            setattr(metrics, name, BrokenMetric())
+    else:
+        structlog.configure(processors=[broken_log], wrapper_class=structlog.make_filtering_bound_logger(0))
+    cell, keys = "hurt", [f"k{i}" for i in range(20)]
+    await publish(redis, cell, published(NUMBER, "otp", 80.0, WABA))
+    async with (
+        Dispatcher.connect(server.url, cell=cell) as client,
+        Target().open() as target,
+        running(server.url, cell=cell, metrics=metrics, webhook_forward_urls=target.url) as api,
+    ):
+        async for ticket in client.send_many(message(key) for key in keys):
+            assert ticket.error is None
+        bodies = [webhook([status(key)]) for key in keys]
+        assert [await api.post(body) for body in [b"{", *bodies]] == [200] * 21
+        assert await api.post(b"{}", {}) == 401
+        await api.works_off_all()
+        await target.has(*bodies)
+        found = [await client.status(key) for key in keys]
+        assert {record.state if record else None for record in found} == {"sent"}
+        # `{` alone: no body was taken for one that makes us fail
+        assert await redis.llen(f"{api.prefix}unreadable") == 1  # type: ignore[misc]
+        failed = metrics.registry.get_sample_value
+        method = "answered" if what == "metrics" else "gap_recorded"
+        assert (failed("dispatcher_observer_errors_total", {"method": method}) or 0) >= 1
+    assert len(target.bodies) == 21
