@@ -19,7 +19,7 @@ from dispatcher.lab.deployment import write_numbers
 from dispatcher.observe import logs, process
 from dispatcher.settings import NumbersFile, Settings
 from dispatcher.worker import run
-from dispatcher.worker.serve import Lag
+from dispatcher.worker.serve import LoopLag
 from tests.bench.harness import CELL, NUMBER, TOKEN, WABA, Rig, message, percentile, rig, until
 from tests.bench.processes import start_child
 
@@ -86,7 +86,7 @@ async def _probed(settings: Settings, numbers: NumbersFile, written_to: Path) ->
         before, used_s = used_s, time.process_time()
         lags.append((time.monotonic(), lag_s, min(lag_s, used_s - before)))
 
-    probe = asyncio.create_task(Lag(note, _PROBED_EVERY_S).measure())
+    probe = asyncio.create_task(LoopLag(note, _PROBED_EVERY_S).measure())
     await run.run(settings, numbers)
     probe.cancel()
     written_to.write_text(json.dumps(lags))
