@@ -677,7 +677,7 @@ class Lanes(RuleBasedStateMachine):
                 offsets = [
                     int(e.value)
                     for e in entries
-                    if e.key == entry.key and e.claim == entry.claim and e.value in (0, HOUR_US)
+                    if e.key == entry.key and e.value in (0, HOUR_US)
                 ]
                 allowed = [range(before + offset, after + offset + 1) for offset in offsets]
                 assert score == kept.due or any(score in window for window in allowed)
