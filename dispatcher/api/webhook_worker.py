@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Final, TypeVar
 
 from dispatcher import errors
@@ -122,10 +123,14 @@ class WebhookWorker(Loop):
         self._take_over_after_s = take_over_after_s
         self._looked_at = float("-inf")
         self._most = 1
+        self._done: list[bytes] = []  # goes out with the next read
 
     async def run(self) -> None:
         """Work until stopped; what was begun is ended, unless Redis is away."""
         await self.repeat(self._work)
+        if self._done:
+            with suppress(errors.QueueUnavailable):  # then it is applied again, which changes nothing
+                await self._pipeline.run(webhooks.finish(self._cell, self._stream, self._done))
 
     async def _work(self) -> None:
         self._most = 1  # what was too much to be answered in time would be so again
@@ -134,9 +139,10 @@ class WebhookWorker(Loop):
             await self._step()
 
     async def _step(self) -> None:
-        entries = await self._pipeline.run(
-            webhooks.read(self._cell, self._stream, self._process, self._most, self._idle_s())
-        )
+        done = list(self._done)
+        command = webhooks.read(self._cell, self._stream, self._process, self._most, self._idle_s(), done=done)
+        entries = await self._pipeline.run(command)
+        del self._done[: len(done)]
         if not entries:
             await self.wait()
             return
@@ -203,13 +209,9 @@ class WebhookWorker(Loop):
         body = _body(entry).decode(errors="replace")
         update = Unreadable(f"internal error: {type(exc).__name__}", body, is_receipt=True)
         await self._pipeline.run(store.keep_unreadable(self._cell, [update]))
-        await self._finish([entry])
+        self._done.append(entry.id)
         self._journal.kept_aside(exc, entry.deliveries)
         self._journal.updates_applied("unreadable", 1)
-
-    async def _finish(self, entries: Sequence[Entry]) -> None:
-        if entries:
-            await self._pipeline.run(webhooks.finish(self._cell, self._stream, [entry.id for entry in entries]))
 
     async def _apply(self, entries: Sequence[Entry]) -> None:
         """Bring what the bodies say to the cell, kind by kind, and take them out."""
@@ -228,7 +230,7 @@ class WebhookWorker(Loop):
         notices, unreadable = _of_kind(updates, Notice), _of_kind(updates, Unreadable)
         await self._call(store.notice, notices)
         await self._call(store.keep_unreadable, unreadable)
-        await self._finish(entries)
+        self._done += [entry.id for entry in entries]
         self._journal.redis_regained()
         for receipt, change in zip(receipts, applied, strict=True):
             self._journal.receipt_applied(receipt, change)

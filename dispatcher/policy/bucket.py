@@ -1,7 +1,7 @@
 """A number's gate, as a process that serves the number sees it: its bucket, and how many POSTs may be in flight.
 
 The rate stands in the gate, and what follows from it is worked out there (`bucket_of` in
-`store/lua/shared/gate.lua`); a claim brings both.
+`store/lua/shared/base.lua`); a claim brings both.
 """
 
 import math

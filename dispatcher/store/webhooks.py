@@ -114,11 +114,17 @@ def create_group(cell: Cell, stream: str) -> Command[int]:
     return call(cell, "streams/create_group", int, keys={"stream": stream}, args={"group": GROUP})
 
 
-def read(cell: Cell, stream: str, process: str, most: int, idle_s: float | None = None) -> Command[list[Entry]]:
-    """Take entries that nobody has yet; with `idle_s` also such as somebody has left for so long."""
+def read(
+    cell: Cell, stream: str, process: str, most: int, idle_s: float | None = None, *, done: Sequence[bytes] = ()
+) -> Command[list[Entry]]:
+    """Take entries that nobody has yet; with `idle_s` also such as somebody has left for so long.
+
+    Those that are `done` with go out for good, as by `finish`.
+    """
     idle_ms = _NEW_ONLY if idle_s is None else round(idle_s * 1000)
     args: dict[str, Argument] = {"group": GROUP, "process": process, "most": most, "idle_ms": idle_ms}
-    return call(cell, "streams/read", _entries, keys={"stream": stream}, args=args)
+    done_with = (_Id(i) for i in done)
+    return call(cell, "streams/read", _entries, keys={"stream": stream}, args=args, entries=done_with)
 
 
 def hold(cell: Cell, stream: str, process: str, ids: Sequence[bytes]) -> Command[int]:

@@ -102,7 +102,7 @@ class Delivery:
             QueueBroken: something of the number's in Redis is not what it should be; its lease will run out.
         """
         while not self._stopping:
-            number = self._numbers.get(number_id)
+            number = self._numbers.by_id.get(number_id)
             if number is None:
                 break
             batch, asked_at = await self._claim(number)
@@ -121,7 +121,7 @@ class Delivery:
         await self._connection.reconnect.until_done(lambda: self._release(number_id))
 
     async def _release(self, number_id: str) -> None:
-        await self._connection.run(work.release(self._connection.cell, self._owner, [number_id]))
+        await self._connection.pipeline.run(work.release(self._connection.cell, self._owner, [number_id]))
 
     async def _claim(self, number: Number) -> tuple[Batch, float]:
         """Claim, again with the same sequence if the answer was lost: the same batch comes back.
@@ -130,17 +130,17 @@ class Delivery:
         again once: it may have been that of another who shared the pipeline, and would leave the batch to its leases.
         """
         connection = self._connection
-        await connection.reconnect.over()
+        await connection.reconnect.ready.wait()
         asked_at, sequence, has_failed = self._clock(), next(self._sequence), False
         while True:
             try:
                 command = work.claim(connection.cell, number, self._owner, sequence, self._room(number))
-                return await connection.run(command), asked_at
+                return await connection.pipeline.run(command), asked_at
             except errors.QueueBroken:
                 raise
             except errors.QueueUnavailable:
                 connection.reconnect.begin()
-                await connection.reconnect.over()
+                await connection.reconnect.ready.wait()
             except Exception:
                 if has_failed:
                     raise
@@ -239,7 +239,7 @@ class Delivery:
 
     def in_flight_most(self) -> int:
         """Count how many POSTs may be in flight, of all numbers together, by the rates in our file."""
-        rates = Counter(number.rate_per_s for number in self._numbers.all())
+        rates = Counter(number.rate_per_s for number in self._numbers.by_id.values())
         return sum(count * room(rate_per_s, most=self._most).urgent for rate_per_s, count in rates.items())
 
     def _room(self, number: Number) -> Room:

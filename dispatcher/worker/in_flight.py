@@ -28,6 +28,7 @@ from dispatcher.policy.outcome import (
     Why,
 )
 from dispatcher.store.schema import US
+from dispatcher.store.scripts import Command
 from dispatcher.store.work import SETTLED_A_CALL, Claimed, Settlement
 
 KEPT_S = 60.0
@@ -223,19 +224,21 @@ class InFlightMap:
 class Settler:
     """Settles outcomes in batches that form by themselves: what ends while a settle is under way goes with the next.
 
-    One a process. `settle` tells Redis and returns what each message is now. A lone message is settled at once, and
-    full batches do not wait for each other. `on_settled` hears what each message became, in a callback of its own:
-    what that raises is the event loop's to report. `on_trouble` hears that Redis did not answer.
+    One a process. `run` carries out what `settle` makes of a batch, which says what each message is now. A lone message
+    is settled at once, and full batches do not wait for each other. `on_settled` hears what each message became, in a
+    callback of its own: what that raises is the event loop's to report. `on_trouble` hears that Redis did not answer.
     """
 
     def __init__(
         self,
-        settle: Callable[[Sequence[Settlement]], Awaitable[list[str]]],
+        settle: Callable[[Sequence[Settlement]], Command[list[str]]],
+        run: Callable[[Command[list[str]]], Awaitable[list[str]]],
         in_flight: InFlightMap,
         on_settled: Callable[[Settlement, str], None],
         on_trouble: Callable[[], None],
     ) -> None:
         self._settle_batch = settle
+        self._run = run
         self._in_flight = in_flight
         self._on_settled = on_settled
         self._on_trouble = on_trouble
@@ -289,7 +292,7 @@ class Settler:
             QueueUnavailable: Redis is away.
         """
         try:
-            found = list(zip(batch, await self._settle_batch(batch), strict=True))
+            found = list(zip(batch, await self._run(self._settle_batch(batch)), strict=True))
         except Exception as exc:
             if isinstance(exc, errors.QueueUnavailable) and not isinstance(exc, errors.QueueBroken):
                 raise

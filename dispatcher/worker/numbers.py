@@ -60,7 +60,10 @@ class _FileState:
 
 
 class Numbers:
-    """Looks at the files when asked to; a bad file keeps the old numbers and says so."""
+    """Looks at the files when asked to; a bad file keeps the old numbers and says so.
+
+    `by_id` holds those that are ours now.
+    """
 
     def __init__(self, file: NumbersFile, log: WorkerLog) -> None:
         """Begin with what the file held when it was loaded, as if all of it had been announced."""
@@ -70,19 +73,12 @@ class Numbers:
         self._reading = asyncio.Lock()
         self._current = self._announced = _FileState.by(file, _written_us(file))
         self._changes = Changes()
+        self.by_id: Mapping[str, Number] = self._current.numbers
 
     @property
     def written_us(self) -> int:
         """When the numbers file was written, as far as it was read: µs of the wall clock."""
         return self._current.written_us
-
-    def get(self, number: str) -> Number | None:
-        """Return the number, None if it is not ours (any more)."""
-        return self._current.numbers.get(number)
-
-    def all(self) -> list[Number]:
-        """List the numbers."""
-        return list(self._current.numbers.values())
 
     def credentials(self) -> Mapping[str, str]:
         """Return the fingerprint of each number's token."""
@@ -103,6 +99,7 @@ class Numbers:
                 return self._changes
             if found is not None:
                 self._current, self._changes, is_other = found
+                self.by_id = self._current.numbers
                 if is_other:
                     self._log.numbers_reloaded(len(self._current.numbers))
             return self._changes

@@ -5,8 +5,8 @@ A Redis that comes back may be an earlier one: a replica that lagged, a file wit
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from dispatcher import errors
 from dispatcher.settings import Settings
@@ -14,12 +14,9 @@ from dispatcher.store import work
 from dispatcher.store.connection import Doorkeeper, connect
 from dispatcher.store.pipeline import Pipeline
 from dispatcher.store.schema import US, Cell
-from dispatcher.store.scripts import Command, Steps, plain
-from dispatcher.store.work import Settlement
+from dispatcher.store.scripts import plain
 from dispatcher.worker.in_flight import InFlightMap, Settler
 from dispatcher.worker.log import WorkerLog
-
-T = TypeVar("T")
 
 _RETRY_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 OTHERS_FIRST_S = 0.25
@@ -41,15 +38,9 @@ class CellConnection:
         self._redis = connect(url, self.cell, timeout_s=timeout_s, doorkeeper=self._doorkeeper)
         self.pipeline = Pipeline(self._redis, log.round_trip)
         self.reconnect = Reconnect(self._come_back, log)
-        self.settler = Settler(self._settle, self.in_flight, log.settled, self.reconnect.begin)
-
-    async def run(self, command: Command[T]) -> T:
-        """Carry out a command; raises `errors.QueueUnavailable`."""
-        return await self.pipeline.run(command)
-
-    async def follow(self, steps: Steps[T]) -> T:
-        """Carry out commands one after the other; raises `errors.QueueUnavailable`."""
-        return await self.pipeline.follow(steps)
+        self.settler = Settler(
+            partial(work.settle, self.cell), self.pipeline.run, self.in_flight, log.settled, self.reconnect.begin
+        )
 
     async def aclose(self) -> None:
         """Give up what is under way, and close."""
@@ -57,47 +48,38 @@ class CellConnection:
         await self.pipeline.idle()
         await self._redis.aclose()
 
-    async def _settle(self, batch: Sequence[Settlement]) -> list[str]:
-        return await self.run(work.settle(self.cell, batch))
-
     async def _come_back(self) -> None:
         """Reconnect, and tell Redis what this process knows."""
         await self.pipeline.idle()
         self._doorkeeper.allow()
         await self.settler.tell_again(round(max(self.cell.message_lease_s) * US))
-        await self.run(plain("PING", parse=bool))
+        await self.pipeline.run(plain("PING", parse=bool))
 
 
 class Reconnect:
-    """Waits out outages; `come_back` reconnects and tells Redis what this process knows."""
+    """Waits out outages; `come_back` reconnects and tells Redis what this process knows.
+
+    `ready` is clear while Redis is away, or this process not yet back.
+    """
 
     def __init__(self, come_back: Callable[[], Awaitable[None]], log: WorkerLog) -> None:
         self._come_back = come_back
         self._log = log
-        self._ready = asyncio.Event()
-        self._ready.set()
+        self.ready = asyncio.Event()
+        self.ready.set()
         self._task: asyncio.Task[None] | None = None
-
-    @property
-    def is_away(self) -> bool:
-        """Whether Redis is away, or this process not yet back."""
-        return not self._ready.is_set()
 
     def begin(self) -> None:
         """Take note that Redis did not answer."""
         if self._task is None:
-            self._ready.clear()
+            self.ready.clear()
             self._task = asyncio.create_task(self._reconnect())
             self._log.redis_lost()
-
-    async def over(self) -> None:
-        """Wait until this process is back."""
-        await self._ready.wait()
 
     async def until_done(self, step: Callable[[], Awaitable[object]]) -> None:
         """Do a step that may be done twice, however long Redis is away."""
         while True:
-            await self.over()
+            await self.ready.wait()
             try:
                 await step()
             except errors.QueueUnavailable:
@@ -124,7 +106,7 @@ class Reconnect:
                 except Exception as exc:  # noqa: BLE001 - giving up would leave the process waiting for ever
                     self._log.task_failed("reconnect", exc)
                 await asyncio.sleep(next(delays))
-            self._ready.set()
+            self.ready.set()
             self._log.redis_regained()
         finally:
             self._task = None

@@ -79,7 +79,7 @@ class App:
         while not self.stopping.is_set():
             for name, chore in chores.items():
                 try:
-                    await self.connection.follow(chore())
+                    await self.connection.pipeline.follow(chore())
                 except errors.QueueUnavailable:
                     pass  # its next turn comes
                 except Exception as exc:  # noqa: BLE001 - one chore's trouble is not another's
@@ -101,7 +101,7 @@ class App:
         return True
 
     async def _check(self) -> None:
-        for warning in await self.connection.follow(health.check()):
+        for warning in await self.connection.pipeline.follow(health.check()):
             self.log.redis_warned(warning)
 
     async def _send(self, given: object, default_key: str) -> Ticket:
@@ -141,7 +141,7 @@ async def run(settings: Settings, numbers: NumbersFile) -> None:
     try:
         async with assembled(settings, numbers, metrics) as app:
             _handle_signals(app)
-            app.log.process_event(logs.PROCESS_STARTED, numbers=len(app.numbers.all()), redis=settings.redis_address)
+            app.log.process_event(logs.PROCESS_STARTED, numbers=len(app.numbers.by_id), redis=settings.redis_address)
             await app.run()
             app.log.process_event(logs.PROCESS_STOPPED)
     finally:

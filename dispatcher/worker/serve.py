@@ -68,6 +68,7 @@ class Worker:
         self._owner = owner
         self._connection = connection
         self._cell = connection.cell
+        self._pipeline = connection.pipeline
         self._reconnect = connection.reconnect
         self._delivery = delivery
         self._numbers = numbers
@@ -112,7 +113,7 @@ class Worker:
 
     async def _take(self, passed_by: int) -> int:
         """Take what is due; returns how many due numbers to pass by next time, because nobody here can serve them."""
-        examined, taken = await self._connection.run(work.take(self._cell, self._owner, passed_by))
+        examined, taken = await self._pipeline.run(work.take(self._cell, self._owner, passed_by))
         for number in taken:
             self._serve(number)
         return passed_by + examined - len(taken) if examined == EXAMINED_A_TAKE else 0
@@ -155,12 +156,12 @@ class Worker:
         self._connection.in_flight.forget()
         more = True
         while more and not self._stopping.is_set():
-            tended = await self._connection.run(work.tend(self._cell, self._owner))
+            tended = await self._pipeline.run(work.tend(self._cell, self._owner))
             self._log.tended(tended)
             if tended.unknown:  # also when this process has just begun; before what else may fail
                 await self._publish()
             decided, unparked = await asyncio.gather(
-                self._connection.run(work.decide(self._cell)), self._connection.run(stops.unpark(self._cell))
+                self._pipeline.run(work.decide(self._cell)), self._pipeline.run(stops.unpark(self._cell))
             )
             self._log.decided(decided)
             more = bool(tended.more or decided.more or unparked.more)
@@ -171,7 +172,7 @@ class Worker:
         """Leave half of the numbers to others; what a claim then finds lost, it no longer serves."""
         given = list(self._served)[len(self._served) // 2 + 1 :]
         if given:
-            await self._connection.run(work.release(self._cell, self._owner, given))
+            await self._pipeline.run(work.release(self._cell, self._owner, given))
         self._log.numbers_given_back(len(given), self._lag.lag_s)
 
     async def _look_at_files(self) -> None:
@@ -181,23 +182,23 @@ class Worker:
             return
         self._log.in_flight_most(self._delivery.in_flight_most())
         await self._publish(
-            [number for id_ in changes.numbers if (number := self._numbers.get(id_))], changes.new_rates
+            [number for id_ in changes.numbers if (number := self._numbers.by_id.get(id_))], changes.new_rates
         )
-        await self._connection.follow(work.wake(self._cell, changes.new_tokens))
+        await self._pipeline.follow(work.wake(self._cell, changes.new_tokens))
         self._numbers.mark_announced()
 
     async def _publish(self, given: Sequence[Number] | None = None, new_rates: Sequence[str] = ()) -> None:
         """Say what there is to know of these numbers, or of all, and for which ones this process has a token."""
         async with self._publishing:  # what an earlier look found must not come after this
-            numbers = self._numbers.all() if given is None else given
+            numbers = list(self._numbers.by_id.values()) if given is None else given
             written_us = self._numbers.written_us
-            await self._connection.follow(store.publish(self._cell, numbers, written_us=written_us, changed=new_rates))
-            await self._connection.follow(work.announce(self._cell, self._owner, self._numbers.credentials()))
+            await self._pipeline.follow(store.publish(self._cell, numbers, written_us=written_us, changed=new_rates))
+            await self._pipeline.follow(work.announce(self._cell, self._owner, self._numbers.credentials()))
 
     async def _leave(self) -> None:
         """Give the numbers back at once, then let what is in flight end and settle it."""
         in_flight, settler = self._connection.in_flight, self._connection.settler
-        if self._reconnect.is_away and not in_flight and not settler.is_busy:
+        if not self._reconnect.ready.is_set() and not in_flight and not settler.is_busy:
             return  # nobody to tell, and nothing to say
         await self._reconnect.until_done(self._release_all)
         if self._served:
@@ -205,17 +206,16 @@ class Worker:
         await in_flight.empty()
         while settler.is_busy:
             await settler.drain()
-            await self._reconnect.over()
+            await self._reconnect.ready.wait()
             await asyncio.sleep(self._take_every_s)
 
     async def _release_all(self) -> None:
         if self._served:
-            await self._connection.run(work.release(self._cell, self._owner, list(self._served)))
+            await self._pipeline.run(work.release(self._cell, self._owner, list(self._served)))
 
     async def _redis_back_or_stopped(self) -> None:
-        if self._reconnect.is_away:
-            over, stopped = asyncio.create_task(self._reconnect.over()), asyncio.create_task(self._stopping.wait())
-            ends = (over, stopped)
+        if not self._reconnect.ready.is_set():
+            ends = [asyncio.create_task(event.wait()) for event in (self._reconnect.ready, self._stopping)]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for end in ends:
                 end.cancel()

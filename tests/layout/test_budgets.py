@@ -32,7 +32,7 @@ import dispatcher
 TOP_FILES = 4
 DOUBLE_CLASS_NAMES: frozenset[str] = frozenset({"Connection", "Doubt", "Entry", "Gate", "Lag", "Lost"})
 CHAIN = 21
-ARROWS = 3.81
+ARROWS = 3.84
 FILE_LINES = 432
 FUNCTION_LINES_P95 = 19
 FUNCTION_LINES = 48

@@ -674,11 +674,7 @@ class Lanes(RuleBasedStateMachine):
                 score = self.run(self.cell.score(f"lane:{kept.number}:{kept.lane}", entry.key))
                 assert score is not None
                 kept.place = score
-                offsets = [
-                    int(e.value)
-                    for e in entries
-                    if e.key == entry.key and e.value in (0, HOUR_US)
-                ]
+                offsets = [int(e.value) for e in entries if e.key == entry.key and e.value in (0, HOUR_US)]
                 allowed = [range(before + offset, after + offset + 1) for offset in offsets]
                 assert score == kept.due or any(score in window for window in allowed)
 

@@ -95,8 +95,8 @@ class Rig:
         """Serve the number until its lanes are empty, and settle all of it."""
         found, connection, numbers = cast(Graph, graph or self.app.graph), self.connection, self.app.numbers
         delivery = Delivery(PROCESS, connection, found, numbers, self.app.settings, cast(WorkerLog, log))
-        await connection.follow(work.announce(connection.cell, PROCESS, numbers.credentials()))
-        await connection.run(work.take(connection.cell, PROCESS))
+        await connection.pipeline.follow(work.announce(connection.cell, PROCESS, numbers.credentials()))
+        await connection.pipeline.run(work.take(connection.cell, PROCESS))
         async with asyncio.timeout(10):
             with suppress(RuntimeError):  # of the log
                 await delivery.serve(OTP)
@@ -352,7 +352,7 @@ async def test_a_log_that_is_broken_where_messages_die_makes_no_number_wait_for_
         await cell.send_all([f"m{i}" for i in range(5)])
         await cell.all_become([f"m{i}" for i in range(5)], "dead")
         await app.connection.settler.drain()
-        assert not app.connection.reconnect.is_away
+        assert app.connection.reconnect.ready.is_set()
     count = metrics.registry.get_sample_value
     assert count("dispatcher_observer_errors_total", {"method": "settled"}) == 5
     assert count("dispatcher_observer_errors_total", {"method": "redis_lost"}) is None

@@ -236,12 +236,12 @@ async def test_a_backlog_goes_out_whole_and_is_claimed_at_the_rate(cell: Cell) -
 async def test_a_stopped_number_waits_and_goes_on_when_the_stop_is_lifted(cell: Cell) -> None:
     app = await cell.work()
     connection = app.connection
-    await connection.run(stops.add(connection.cell, Stop(f"number:{OTP}", "hold", "test", "me")))
+    await connection.pipeline.run(stops.add(connection.cell, Stop(f"number:{OTP}", "hold", "test", "me")))
     await cell.send("held")
     await cell.send("free", number=SHOP)
     await cell.becomes("free", "accepted")
     assert (await cell.record("held")).cause == f"stopped:number:{OTP}"
-    await connection.follow(stops.lift(connection.cell, f"number:{OTP}", [OTP]))
+    await connection.pipeline.follow(stops.lift(connection.cell, f"number:{OTP}", [OTP]))
     await cell.becomes("held", "accepted")
 
 

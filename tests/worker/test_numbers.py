@@ -74,7 +74,7 @@ async def test_changes_are_named_until_they_are_announced(
     )
     numbers.mark_announced()
     assert await numbers.refresh() == Changes()
-    assert [number.rate_per_s for number in numbers.all()] == [20, 20]
+    assert [number.rate_per_s for number in numbers.by_id.values()] == [20, 20]
 
 
 async def test_what_was_changed_back_before_it_was_announced_is_no_change(
@@ -111,7 +111,7 @@ async def test_a_bad_file_keeps_the_old_numbers_and_is_said_once(
 ) -> None:
     files[0].write_text("[numbers.x]\n")
     assert [await numbers.refresh() for _ in range(2)] == [Changes()] * 2
-    assert len(numbers.all()) == 2
+    assert len(numbers.by_id.values()) == 2
     assert len(heard.words) == 1
 
 
@@ -133,5 +133,5 @@ async def test_a_number_that_is_taken_out_is_no_longer_ours(
     entry = f'name = "{NAMES[OTP]}"\nwaba_id = "102290129340398"\naccess_token = {{ file = "{token_file}" }}\n'
     numbers_file.write_text(f"[numbers.{OTP}]\n{entry}")
     assert await numbers.refresh() == Changes(any=True)
-    assert numbers.get(SHOP) is None
+    assert SHOP not in numbers.by_id
     assert (list(numbers.credentials()), heard.words) == ([OTP], [1])

@@ -133,13 +133,13 @@ async def test_an_outage_ends_even_if_whoever_hears_of_it_raises() -> None:
         with suppress(RuntimeError):
             reconnect.begin()
         async with asyncio.timeout(10):
-            await reconnect.over()
+            await reconnect.ready.wait()
         await reconnect.aclose()
-    assert (len(tries), reconnect.is_away) == (2, False)
+    assert (len(tries), reconnect.ready.is_set()) == (2, True)
 
 
 async def is_away(app: App) -> bool:
-    return app.connection.reconnect.is_away
+    return not app.connection.reconnect.ready.is_set()
 
 
 async def snapshot(cell: Cell) -> dict[bytes, bytes]:

@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any, cast
 
 from dispatcher import errors
+from dispatcher.store.scripts import Command
 from dispatcher.store.work import Settlement
 from dispatcher.worker.in_flight import InFlightMap, Settler
 
@@ -17,7 +19,12 @@ class SlowRedis:
         self.failure: Exception | None = None
         self.poison: dict[str, int] = {}
 
-    async def settle(self, settlements: Sequence[Settlement]) -> list[str]:
+    def settle(self, settlements: Sequence[Settlement]) -> Command[list[str]]:
+        """Carry the settlements, in place of what a script would be given."""
+        return Command(cast("Any", tuple(settlements)), list)
+
+    async def run(self, command: Command[list[str]]) -> list[str]:
+        settlements = cast("tuple[Settlement, ...]", command.words)
         self.sizes.append(len(settlements))
         await self.answers.wait()
         if self.failure is not None:
@@ -36,7 +43,7 @@ def settlement(key: str) -> Settlement:
 async def test_outcomes_gather_behind_a_slow_call_until_a_batch_is_full() -> None:
     redis, heard, troubles = SlowRedis(), list[str](), list[str]()
     settler = Settler(
-        redis.settle, InFlightMap(lambda: 0.0), lambda one, _: heard.append(one.key),
+        redis.settle, redis.run, InFlightMap(lambda: 0.0), lambda one, _: heard.append(one.key),
         lambda: troubles.append("lost"),
     )  # fmt: skip
     keys = [f"k{place}" for place in range(450)]
@@ -57,7 +64,7 @@ async def test_outcomes_gather_behind_a_slow_call_until_a_batch_is_full() -> Non
 async def test_a_call_that_fails_leaves_what_it_had_to_be_told_again() -> None:
     redis, heard, troubles = SlowRedis(), list[str](), list[str]()
     settler = Settler(
-        redis.settle, InFlightMap(lambda: 0.0), lambda one, _: heard.append(one.key),
+        redis.settle, redis.run, InFlightMap(lambda: 0.0), lambda one, _: heard.append(one.key),
         lambda: troubles.append("lost"),
     )  # fmt: skip
     redis.failure = errors.QueueUnavailable("away")
@@ -84,7 +91,7 @@ async def test_an_outcome_that_lands_as_a_call_ends_is_settled_too() -> None:
             # runs once the call has ended, and before anybody is told so
             asyncio.get_running_loop().call_soon(settler.put, settlement("k1"))
 
-    settler = Settler(redis.settle, InFlightMap(lambda: 0.0), hear, lambda: None)
+    settler = Settler(redis.settle, redis.run, InFlightMap(lambda: 0.0), hear, lambda: None)
     settler.put(settlement("k0"))
     await settler.drain()
     await asyncio.sleep(0)
@@ -100,7 +107,7 @@ async def test_a_bug_in_who_hears_of_it_is_no_outage_and_is_reported() -> None:
     def hear(one: Settlement, _: str) -> None:
         raise ValueError(one.key)
 
-    settler = Settler(redis.settle, InFlightMap(lambda: 0.0), hear, lambda: troubles.append("lost"))
+    settler = Settler(redis.settle, redis.run, InFlightMap(lambda: 0.0), hear, lambda: troubles.append("lost"))
     keys = [f"k{place}" for place in range(250)]
     for key in keys:
         settler.put(settlement(key))
@@ -113,7 +120,7 @@ async def test_a_bug_in_who_hears_of_it_is_no_outage_and_is_reported() -> None:
 async def test_a_bug_in_settling_is_no_outage_and_costs_one_entry() -> None:
     redis, heard, troubles = SlowRedis(), dict[str, str](), list[str]()
     settler = Settler(
-        redis.settle, InFlightMap(lambda: 0.0), lambda one, word: heard.update({one.key: word}),
+        redis.settle, redis.run, InFlightMap(lambda: 0.0), lambda one, word: heard.update({one.key: word}),
         lambda: troubles.append("lost"),
     )  # fmt: skip
     redis.poison = {"k3": 9, "k0": 1}  # of a whole batch again and again, of a lone entry but once

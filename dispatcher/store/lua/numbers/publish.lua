@@ -3,7 +3,6 @@
 -- A rate is written where its gate gives none, and where whoever says it knows better than who said it before: its file
 -- has just changed, or was written later. Else two releases of a file would write over each other for ever.
 --
--- USES gate
 -- KEYS numbers names
 -- ENTRY id name waba rate written
 --       WABA or ''; messages/s; when the file that says so was written (µs; 0: known by nobody) or 'now' where it has just

@@ -2,7 +2,6 @@
 -- work grows with the numbers asked for, never with their messages. What is not of the kind it should be counts as not
 -- there.
 --
--- USES gate
 -- KEYS due
 -- ARGS processes (those alive, JSON list)
 -- ENTRY number

@@ -1,6 +1,6 @@
 -- Puts messages into their lanes, or recognises a key that is known; each message stands for itself.
 --
--- USES message gate
+-- USES message
 -- KEYS due expiry
 -- ENTRY key number recipient priority category campaign template fingerprint
 -- ENTRY not_before_us ttl_us expires_us on_uncertain body extra replaces

@@ -1,6 +1,6 @@
 -- Everything that says how one message stands: its record and, while it waits, what it waits for.
 --
--- USES message gate
+-- USES message
 -- KEYS stops numbers processes uncertain
 -- ARGS key alive_us (how long a process counts as alive after its last word)
 -- Returns JSON: {now, record, decides (when it is looked at again, if it is uncertain), waiting: {place, till, stopped,

@@ -1,7 +1,6 @@
 -- What people write to a number: on to the stream of inbound messages, and off the number's tokens, since Meta counts both
 -- directions against its throughput. A message heard of again changes nothing.
 --
--- USES gate
 -- KEYS inbound
 -- ENTRY number waba wamid sender kind text raw (JSON)
 -- Returns how many are new

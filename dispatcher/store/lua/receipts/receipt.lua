@@ -1,7 +1,7 @@
 -- What Meta says later of messages it accepted: sent, delivered, read, played, failed. A receipt proves an acceptance
 -- whose answer was lost; states only move forward, and the same receipt again changes nothing.
 --
--- USES message gate
+-- USES message
 -- KEYS sending
 -- ENTRY key claim wamid status number waba recipient error after pricing
 --       key '' if another program sent it; recipient '' if unknown; when a failed one may be tried again (µs from now, or

@@ -1,7 +1,7 @@
 -- Moves messages that a template or campaign stop put aside back to their lanes once the stop is lifted, and cancels
 -- them where it now cancels; a step at a time.
 --
--- USES message gate
+-- USES message
 -- KEYS parked stops (the index of scopes with parked messages)
 -- ARGS most (messages a call)
 -- REPLY moved cancelled lost more (the last: 1 if more waits to be moved now)

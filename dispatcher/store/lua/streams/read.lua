@@ -1,11 +1,16 @@
--- Hands out entries of a stream to one process of a group: first such as another process took so long ago that it must be
--- gone, or has left them, then such as nobody has yet.
+-- Takes entries that are done with out of a stream, and hands out others to one process of a group: first such as another
+-- process took so long ago that it must be gone, or has left them, then such as nobody has yet.
 --
 -- KEYS stream
 -- ARGS group process most idle_ms (how long ago it was taken; below 0 leaves those alone)
+-- ENTRY id (one that is done with)
 -- Returns {id, how often it was handed out, {field, value, ...}} an entry
 
 redis.call('XDEL', KEY.stream, '0-0')
+for _, each in entries() do
+  redis.call('XDEL', KEY.stream, each.id)
+  try('XACK', KEY.stream, ARG.group, each.id)
+end
 local found, most = {}, tonumber(ARG.most)
 local function hand_out(given, is_again)
   for _, each in ipairs(given) do

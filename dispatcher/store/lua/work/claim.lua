@@ -1,7 +1,7 @@
 -- Moves what may be sent now from a number's lanes to `sending`, urgent first, and settles on the way what is expired,
 -- cancelled, suppressed or lost. The only script that moves `due` back, after a look at all lanes (R2).
 --
--- USES message gate
+-- USES message
 -- KEYS due gate stops sending urgent normal bulk batch (the last batch that this owner claimed of the number)
 -- ARGS number owner sequence rate room_urgent room_normal room_bulk waba credential
 --       rate messages/s, for a gate that gives none; room left by lane; WABA or ''; fingerprint of the token

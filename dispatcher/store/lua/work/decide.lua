@@ -1,7 +1,7 @@
 -- Decides about uncertain messages whose window has passed: posted again, looked at later, or held for a person. Bounded;
 -- run by every process, once a second.
 --
--- USES message gate
+-- USES message
 -- KEYS uncertain door webhooks held doors
 -- ARGS most silent_us (messages a call; how long a process of the door may be silent)
 -- REPLY more absent unproven held exhausted cancelled later

@@ -1,6 +1,5 @@
 -- Gives numbers back: whoever takes them next serves them at once.
 --
--- USES gate
 -- KEYS due
 -- ARGS owner
 -- ENTRY number

@@ -1,7 +1,7 @@
 -- What became of claimed messages, in batches; each entry stands for itself, is fenced by its claim number and may be
 -- settled again. An acceptance wins in every state.
 --
--- USES message gate
+-- USES message
 -- KEYS due sending uncertain
 -- ENTRY key claim outcome number priority recipient fingerprint claimed_us value error
 -- ENTRY gate gate_for_us why credential

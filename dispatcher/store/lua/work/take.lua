@@ -1,6 +1,5 @@
 -- Makes a process the owner of numbers whose time has come, for the length of a lease.
 --
--- USES gate
 -- KEYS due serves
 -- ARGS owner most passed_by (numbers to examine at most; due ones to pass by)
 -- Returns how many were examined, and the numbers taken

@@ -1,6 +1,5 @@
 -- Makes numbers due now: what held them back has gone.
 --
--- USES gate
 -- KEYS due
 -- ENTRY number
 
