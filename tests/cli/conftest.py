@@ -79,6 +79,7 @@ def one_line(text: str) -> str:
 def commands(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Commands:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DISPATCHER_REDIS_URL", server.url)
+    monkeypatch.setenv("COLUMNS", "140")
     commands = Commands(server.url)
     commands.arrange(lambda cell: cell.redis.flushall())
     return commands

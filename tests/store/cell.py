@@ -30,7 +30,8 @@ SECOND_US = 1_000_000
 HOUR_US = 3600 * SECOND_US
 RATE = 200.0  # a bucket of 4
 AMPLE = Room(urgent=100, normal=100, bulk=100)
-LEASES = schema.Cell()
+LEASES = schema.Cell(number_lease_s=400, message_lease_s=(1300, 2200, 2200))
+"""A hundred times what they are by default: none ends by itself, however slow the machine is."""
 T = TypeVar("T")
 
 
@@ -96,7 +97,7 @@ class Cell:
     def __init__(self, redis: "Redis", cell: schema.Cell | None = None) -> None:
         # redis-py annotates one class for sync and async; here everything is awaited
         self.redis: Any = redis
-        self.cell = cell or schema.Cell()
+        self.cell = cell or LEASES
         self.pipeline = Pipeline(redis)
         self.client = Dispatcher(self.pipeline, self.cell)
         self.url = ""
@@ -155,7 +156,7 @@ class Cell:
     async def own(self, number: str = NUMBER, owner: str = OWNER) -> None:
         """Make an owner by hand, whether anything is due or not."""
         await self.redis.hset(self.cell.gate(number), "owner", owner)
-        await self.redis.zadd(self.key("due"), {number: await self.now() + 4 * SECOND_US})
+        await self.redis.zadd(self.key("due"), {number: await self.now() + round(LEASES.number_lease_s * SECOND_US)})
 
     async def claim_all(self, number: str = NUMBER, **changes: Any) -> list[Claimed]:
         """Own the number and claim what is due, as a rate without bounds allows; then it has its own again."""

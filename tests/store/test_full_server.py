@@ -21,7 +21,7 @@ async def cell(request: pytest.FixtureRequest, own_server: OwnServer) -> AsyncIt
     """A cell on a server of the test's own, with messages in all states and not full yet."""
     server = own_server(old_server_path() if request.param == "redis-6.2" else None)
     redis = connect(server.url, schema.Cell(), timeout_s=PATIENCE_S)
-    cell = Cell(redis)
+    cell = Cell(redis, schema.Cell())  # whose scripts are loaded when the server is full, and the client runs
     cell.url = server.url
     await cell.run(numbers.publish, [published(NUMBER, "otp-us", 80, WABA)])
     await cell.queue("sent", "retried", "rejected", "unsure", "lapsing", "in-flight", "snoozed", "released")

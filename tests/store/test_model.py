@@ -5,7 +5,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Coroutine, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import pytest
@@ -23,11 +23,12 @@ from redis.asyncio import Redis
 from dispatcher.message.message import Message
 from dispatcher.message.priority import LANE_OF
 from dispatcher.policy.bucket import Room
-from dispatcher.store import queue, schema, stops, work
+from dispatcher.store import queue, stops, work
 from dispatcher.store.embedded import Server
 from dispatcher.store.work import Claimed, Decided, Settlement
 from tests.store.cell import (
     HOUR_US,
+    LEASES,
     NUMBER,
     OTHER,
     RATE,
@@ -193,7 +194,7 @@ class Lanes(RuleBasedStateMachine):
         super().__init__()
         self.runner = asyncio.Runner()
         self.redis: Any = Redis.from_url(self.server.url, protocol=2)
-        self.cell = Cell(self.redis, schema.Cell(f"model-{next(CELLS)}"))
+        self.cell = Cell(self.redis, replace(LEASES, name=f"model-{next(CELLS)}"))
         self.kept: dict[str, Kept] = {}
         self.gates = {number: Gate() for number in NUMBERS}
         self.owners: dict[str, str | None] = dict.fromkeys(NUMBERS)
@@ -297,6 +298,7 @@ class Lanes(RuleBasedStateMachine):
         assert batch.streak == gate.streak
         if gate.streak and gate.why != "foreign" and expected:
             gate.probing = True
+            self.run(self.cell.set_gate(number, probe=self.run(self.cell.now()) + HOUR_US))  # nor does the trial
         for claimed in batch.messages:
             kept = self.kept[claimed.key]
             kept.state, kept.claim = "sending", kept.claim + 1
@@ -511,6 +513,7 @@ class Lanes(RuleBasedStateMachine):
     def end(self, name: str, state: str) -> None:
         kept = self.kept[name]
         kept.state, kept.parked = state, ""
+        kept.replaced = kept.replaced and state != "accepted"  # an acceptance that comes late wins, and has no cause
         # a dead one waits for a person, an accepted one may still fail; a late code is of no use
         kept.has_body = kept.has_body and (state == "dead" or (state == "accepted" and kept.lane > 0))
         self.told.append((state, name))
