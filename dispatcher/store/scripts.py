@@ -42,7 +42,10 @@ write_counts()
 if not is_whole then error(answer, 0) end
 return answer
 """
-_COMMENT = re.compile(r"^[ \t]*--.*$", re.MULTILINE)
+_COMMENT = re.compile(r"^[ \t]*--.*\n", re.MULTILINE)
+_STATEMENT = re.compile(r"^(?=\w)(?!end\b)", re.MULTILINE)
+_LOCAL = re.compile(r"local (?:function )?([\w, ]+)")
+_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +128,11 @@ def load(cell: Cell, name: str) -> Script:
     body = _read(name)
     header = _header(body)
     parts = _parts(("base", *header["USES"]))
-    shared = "\n".join(_stripped(_read(f"shared/{part}")) for part in parts)
+    shared = [_constants(cell), *(_stripped(_read(f"shared/{part}")) for part in parts)]
     main = _stripped(body)
     if "message" in parts:  # counts are written at the end, whichever way the script leaves
         main = f"local function main()\n{main}\nend\n{_COUNTED}"
-    text = "\n".join((_constants(cell), shared, _names(header), main))
+    text = _with_what_it_uses("\n".join(shared), f"{_names(header)}\n{main}")
     sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
     fields = (header[name] for name in ("KEYS", "ARGS", "ENTRY", "REPLY", "ROW"))
     return Script(name.rpartition("/")[2], text, sha, *fields)
@@ -169,8 +172,19 @@ def _parts(names: Iterable[str]) -> list[str]:
 
 
 def _stripped(text: str) -> str:
-    """Drop comments, which a server would keep in memory; lines keep their numbers."""
+    """Drop comments, which a server would keep in memory."""
     return _COMMENT.sub("", text)
+
+
+def _with_what_it_uses(shared: str, text: str) -> str:
+    """Put before a text what it uses of what is shared, and what that uses: statements that name no local always."""
+    words, found = set(_WORD.findall(text)), [text]
+    for statement in reversed(_STATEMENT.split(shared)):
+        named = _LOCAL.match(statement)
+        if named is None or not words.isdisjoint(_WORD.findall(named[1])):
+            words.update(_WORD.findall(statement))
+            found.append(statement)
+    return "".join(reversed(found))
 
 
 def _constants(cell: Cell) -> str:
