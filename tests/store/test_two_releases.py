@@ -39,8 +39,9 @@ def later(made: Script) -> Script:
     changes = [
         ("local FORM = '1'", "local FORM = '2'"),
         ("'others', 'rest'}", "'others', 'rest', 'colour'}"),
-        ("'since', 'mark'}", "'since', 'mark', 'mood'}"),
     ]
+    if "local LIVE_ONLY" in made.text:
+        changes.append(("'since', 'mark'}", "'since', 'mark', 'mood'}"))
     if made.name == "enqueue":
         fields = ", ".join(f"'{name}', '{value}'" for name, value in ADDED.items())
         changes.append(("'on_uncertain', new.on_uncertain}", f"'on_uncertain', new.on_uncertain, {fields}}}"))
