@@ -33,7 +33,7 @@ class Target:
     answered: int = 0
     heads: list[bytes] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
-    _server: asyncio.Server | None = None
+    _tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
 
     @property
     def url(self) -> str:
@@ -47,8 +47,21 @@ class Target:
             yield self
         finally:
             server.close()
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            await self._answer(reader, writer)
+        finally:
+            writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             head = await reader.readuntil(b"\r\n\r\n")
             fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:-2])
@@ -62,7 +75,6 @@ class Target:
             writer.write(f"HTTP/1.1 {code} X\r\n{where}content-length: 0\r\nconnection: close\r\n\r\n".encode())
             await writer.drain()
             self.answered += 1
-        writer.close()
 
     async def has(self, *bodies: bytes) -> None:
         async def has_all() -> bool:
