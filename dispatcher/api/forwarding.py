@@ -20,7 +20,7 @@ from dispatcher.settings import Settings
 from dispatcher.store import webhooks
 from dispatcher.store.pipeline import Pipeline
 from dispatcher.store.schema import Cell
-from dispatcher.store.webhooks import Entry
+from dispatcher.store.webhooks import StoredWebhook
 
 POST_DEADLINE_S: Final = 10.0
 AT_ONCE_MAX: Final = 32
@@ -99,7 +99,7 @@ class Target:
         self.breaker = CircuitBreaker()
         self._engine = engine
 
-    async def post(self, entry: Entry) -> Outcome:
+    async def post(self, entry: StoredWebhook) -> Outcome:
         """Post a webhook, and learn from its outcome."""
         began = time.monotonic()
         outcome, reason = await self._ask(entry)
@@ -117,7 +117,7 @@ class Target:
             self.journal.target_recovered(self.host)
         return outcome
 
-    async def _ask(self, entry: Entry) -> tuple[Outcome, str]:
+    async def _ask(self, entry: StoredWebhook) -> tuple[Outcome, str]:
         request = httpx.Request(
             "POST",
             self.url,
@@ -176,7 +176,7 @@ class Forwarder(Loop):
         await self._pipeline.run(webhooks.create_group(self._cell, self.stream))
         while not self.is_stopped:
             most = min(AT_ONCE_MAX - len(self._in_hand), _READ_MAX)
-            entries: list[Entry] = []
+            entries: list[StoredWebhook] = []
             if most:
                 read = webhooks.read(self._cell, self.stream, self._process, most, self._idle_s())
                 entries = await self._pipeline.run(read)
@@ -193,7 +193,7 @@ class Forwarder(Loop):
         self._looked_at = time.monotonic()
         return self._take_over_after_s
 
-    async def _deliver(self, entry: Entry) -> None:
+    async def _deliver(self, entry: StoredWebhook) -> None:
         """Try a few times, and then leave it for later: others wait too."""
         try:
             for tries in range(_TRIES):
@@ -216,7 +216,7 @@ class Forwarder(Loop):
             del self._in_hand[entry.id]
             self.wake()
 
-    async def _finish(self, entry: Entry) -> None:
+    async def _finish(self, entry: StoredWebhook) -> None:
         """Take it out, however long Redis is away; else it would be passed on twice."""
         while True:
             try:

@@ -16,7 +16,7 @@ from dispatcher.store import webhooks
 from dispatcher.store.pipeline import Pipeline
 from dispatcher.store.schema import Cell
 from dispatcher.store.scripts import Command
-from dispatcher.store.webhooks import Entry
+from dispatcher.store.webhooks import StoredWebhook
 
 TAKE_OVER_AFTER_S: Final = 10.0
 """What a process holds for longer than this without a word is taken over."""
@@ -166,14 +166,14 @@ class WebhookWorker(Loop):
         self._looked_at = time.monotonic()
         return self._take_over_after_s
 
-    async def _hold(self, entries: Sequence[Entry]) -> None:
+    async def _hold(self, entries: Sequence[StoredWebhook]) -> None:
         try:
             ids = [entry.id for entry in entries]
             await self._pipeline.run(webhooks.hold(self._cell, self._stream, self._process, ids))
         except errors.QueueUnavailable as exc:
             self._journal.redis_lost(exc)
 
-    async def _work_off(self, entries: Sequence[Entry]) -> None:
+    async def _work_off(self, entries: Sequence[StoredWebhook]) -> None:
         """Apply all together; where that shows a bug, each alone, so that one spoils nothing for the others."""
         together = [entry for entry in entries if entry.deliveries <= DELIVERIES_MAX]
         alone = [entry for entry in entries if entry.deliveries > DELIVERIES_MAX]  # may have ended who had them before
@@ -188,7 +188,7 @@ class WebhookWorker(Loop):
         for entry in alone:
             await self._work_off_alone(entry)
 
-    async def _work_off_alone(self, entry: Entry) -> None:
+    async def _work_off_alone(self, entry: StoredWebhook) -> None:
         if entry.deliveries > _DELIVERIES_BEFORE_UNTRIED:
             # no process came back from it
             await self._keep_aside(entry, RuntimeError())
@@ -205,7 +205,7 @@ class WebhookWorker(Loop):
             if entry.deliveries >= DELIVERIES_MAX:
                 await self._keep_aside(entry, exc)
 
-    async def _keep_aside(self, entry: Entry, exc: Exception) -> None:
+    async def _keep_aside(self, entry: StoredWebhook, exc: Exception) -> None:
         body = _body(entry).decode(errors="replace")
         update = Unreadable(f"internal error: {type(exc).__name__}", body, is_receipt=True)
         await self._pipeline.run(store.keep_unreadable(self._cell, [update]))
@@ -213,7 +213,7 @@ class WebhookWorker(Loop):
         self._journal.kept_aside(exc, entry.deliveries)
         self._journal.updates_applied("unreadable", 1)
 
-    async def _apply(self, entries: Sequence[Entry]) -> None:
+    async def _apply(self, entries: Sequence[StoredWebhook]) -> None:
         """Bring what the bodies say to the cell, kind by kind, and take them out."""
         updates: list[Update] = []
         for entry in entries:
@@ -245,7 +245,7 @@ class WebhookWorker(Loop):
         return [await self._pipeline.run(command(self._cell, part)) for part in parts]
 
 
-def _body(entry: Entry) -> bytes:
+def _body(entry: StoredWebhook) -> bytes:
     return entry.fields.get(b"body", b"")
 
 

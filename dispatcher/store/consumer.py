@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from dispatcher import errors
 from dispatcher.store.scripts import Argument
-from dispatcher.store.streams import ENTRIES_A_CALL, Calm, Entry, Lost, Talk, entries, of_one
+from dispatcher.store.streams import ENTRIES_A_CALL, Calm, Entry, StreamGone, Talk, entries, of_one
 
 IDLE_S = 30.0
 """How long an entry may be pending before another member takes it over; longer than the work on one takes."""
@@ -101,7 +101,7 @@ class Consumer:
             try:
                 await self._acknowledge()
                 return await self._read(waits=waits)
-            except Lost:
+            except StreamGone:
                 await self._again()
             except errors.QueueBroken:
                 raise
@@ -160,7 +160,7 @@ class Consumer:
 
     async def _acknowledge_soon(self) -> None:
         await asyncio.sleep(_TOGETHER_S)
-        with suppress(errors.QueueUnavailable, Lost):  # they are kept, and go before the next read
+        with suppress(errors.QueueUnavailable, StreamGone):  # they are kept, and go before the next read
             await self._acknowledge()
 
     async def _acknowledge(self) -> None:
@@ -173,7 +173,7 @@ class Consumer:
     async def _close(self, out: str | None) -> None:
         """Leave: what was not handed out is given back; what was, and not acknowledged, stays pending."""
         try:
-            with suppress(errors.QueueUnavailable, Lost, TimeoutError):
+            with suppress(errors.QueueUnavailable, StreamGone, TimeoutError):
                 async with asyncio.timeout(self._talk.timeout_s):
                     await self._acknowledge()
                     # A read that was given up may yet be answered, and what is pending goes with its consumer.

@@ -49,15 +49,15 @@ class Lag:
     oldest_s: float
 
 
-class Lost(Exception):  # noqa: N818 - says what happened
+class StreamGone(Exception):  # noqa: N818 - says what happened
     """The stream or the group is not there (any more): Redis was emptied, or is another one."""
 
 
 class Talk:
     """A connection of its own, as reads that block must not hold up anything else.
 
-    It raises `errors.QueueUnavailable` and `Lost`. `block_ms` is how long a read may block without being taken for a
-    server that hangs.
+    It raises `errors.QueueUnavailable` and `StreamGone`. `block_ms` is how long a read may block without being
+    taken for a server that hangs.
     """
 
     def __init__(self, redis: "aioredis.Redis", timeout_s: float) -> None:
@@ -73,7 +73,7 @@ class Talk:
             return await self._redis.execute_command(command.encode(), *arguments)
         except exceptions.ResponseError as exc:
             if str(exc).startswith(("NOGROUP", "UNBLOCKED")):
-                raise Lost(str(exc)) from None
+                raise StreamGone(str(exc)) from None
             raise translate(exc) from exc
         except (exceptions.RedisError, OSError) as exc:
             raise translate(exc) from exc
@@ -119,7 +119,7 @@ async def follow(talk: Talk, key: str, *, after: str, waits: bool) -> AsyncGener
         block = ("BLOCK", talk.block_ms) if waits else ()
         try:
             found = of_one(await talk.ask("XREAD", "COUNT", ENTRIES_A_CALL, *block, "STREAMS", key, after))
-        except (errors.QueueUnavailable, Lost) as exc:
+        except (errors.QueueUnavailable, StreamGone) as exc:
             if not waits or not has_answered or isinstance(exc, errors.QueueBroken):
                 raise
             await asyncio.sleep(_RETRY_S)

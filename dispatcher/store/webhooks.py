@@ -38,7 +38,7 @@ class Beat:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class StoredWebhook:
     """One entry of a stream; `deliveries` counts how often it was handed out, this time included."""
 
     id: bytes
@@ -116,7 +116,7 @@ def create_group(cell: Cell, stream: str) -> Command[int]:
 
 def read(
     cell: Cell, stream: str, process: str, most: int, idle_s: float | None = None, *, done: Sequence[bytes] = ()
-) -> Command[list[Entry]]:
+) -> Command[list[StoredWebhook]]:
     """Take entries that nobody has yet; with `idle_s` also such as somebody has left for so long.
 
     Those that are `done` with go out for good, as by `finish`.
@@ -166,8 +166,11 @@ def _held_since(cell: Cell, stream: str, process: str, ago_ms: int, ids: Sequenc
     return call(cell, "streams/hold", int, keys={"stream": stream}, args=args, entries=(_Id(i) for i in ids))
 
 
-def _entries(reply: list[Any]) -> list[Entry]:
-    return [Entry(id_, dict(zip(flat[::2], flat[1::2], strict=False)), deliveries) for id_, deliveries, flat in reply]
+def _entries(reply: list[Any]) -> list[StoredWebhook]:
+    return [
+        StoredWebhook(id_, dict(zip(flat[::2], flat[1::2], strict=False)), deliveries)
+        for id_, deliveries, flat in reply
+    ]
 
 
 def _body(payload: object) -> bytes:

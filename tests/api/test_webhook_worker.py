@@ -23,7 +23,7 @@ from dispatcher.store import schema, webhooks
 from dispatcher.store.embedded import Server
 from dispatcher.store.pipeline import Pipeline
 from dispatcher.store.scripts import Command
-from dispatcher.store.webhooks import GROUP, Entry
+from dispatcher.store.webhooks import GROUP, StoredWebhook
 from tests.api.conftest import Running, message, running
 from tests.api.meta import NUMBER, WABA, status, text, webhook
 from tests.api.test_forwarding import Target
@@ -101,7 +101,7 @@ async def test_what_a_dead_process_held_is_taken_over(server: Server, redis: Red
         assert api.value("dispatcher_webhook_updates_total", kind="foreign") == 1
 
 
-async def read_as(process: str, redis: Redis, cell: schema.Cell, idle_s: float | None = None) -> list[Entry]:
+async def read_as(process: str, redis: Redis, cell: schema.Cell, idle_s: float | None = None) -> list[StoredWebhook]:
     """What a process takes that ends before it works it off."""
     pipeline, stream = Pipeline(redis), cell.key("webhooks")
     await pipeline.run(webhooks.create_group(cell, stream))

@@ -30,7 +30,7 @@ import grimp
 import dispatcher
 
 TOP_FILES = 4
-DOUBLE_CLASS_NAMES: frozenset[str] = frozenset({"Connection", "Doubt", "Entry", "Gate", "Lag", "Lost"})
+DOUBLE_CLASS_NAMES: frozenset[str] = frozenset()
 CHAIN = 21
 ARROWS = 3.84
 FILE_LINES = 432
