@@ -35,6 +35,16 @@ def per_s(metric: str, *labels: str, by: str = "", **equal: str) -> str:
     return f"sum{_by(by)}(rate({of(metric, *labels, **equal)}{RATE}))"
 
 
+def seen_per_s(metric: str, *labels: str, by: str = "", **equal: str) -> str:
+    """Return how often what is counted in a cell happens, a second; once also while two exporters run."""
+    return f"sum{_by(by)}(max without (instance, pod) (rate({of(metric, *labels, **equal)}{RATE})))"
+
+
+def seen_over_range(metric: str, *labels: str, by: str = "", **equal: str) -> str:
+    """Return the same in the time that the dashboard shows."""
+    return f"sum{_by(by)}(max without (instance, pod) (increase({of(metric, *labels, **equal)}[$__range])))"
+
+
 def over_range(metric: str, *labels: str, by: str = "", **equal: str) -> str:
     """Return what a counter counted in the time that the dashboard shows."""
     return f"sum{_by(by)}(increase({of(metric, *labels, **equal)}[$__range]))"

@@ -13,16 +13,13 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from dispatcher import Dispatcher
-from dispatcher.app import App, assembled
-from dispatcher.lanes.keys import Keys
-from dispatcher.lanes.line import Line
-from dispatcher.lanes.record import Record
-from dispatcher.lanes.registry import Published, Registry
+from dispatcher.observe.metrics import Metrics
 from dispatcher.settings import NumbersFile, Settings
 from dispatcher.simulator import Simulator
-from dispatcher.telemetry import Metrics
-from tests.lanes.cell import bucket_size, refill_rate
+from dispatcher.store.queue import Record
+from dispatcher.worker.run import App, assembled
 from tests.servers import PATIENCE_S
+from tests.store.cell import bucket_size, publish, refill_rate
 
 OTP, SHOP = "106540352242922", "106540352242923"
 NAMES = {OTP: "otp", SHOP: "shop"}
@@ -183,8 +180,7 @@ async def cell(
         Redis.from_url(redis_url, protocol=2) as redis,
     ):
         numbers = NumbersFile.load(numbers_file).numbers.values()
-        registry = Registry(Line(redis), Keys(made.cell))
-        await registry.publish(Published(n.id, n.name, n.rate_per_s, n.waba_id or "") for n in numbers)
+        await publish(redis, made.cell, *numbers)
         opened = Cell(simulator, made, numbers_file, token_file, client, redis)
         try:
             yield opened

@@ -12,7 +12,7 @@ import hypothesis
 import pytest
 from redis.asyncio import Redis
 
-from dispatcher.embedded import Server
+from dispatcher.store.embedded import Server
 from tests.servers import MadeOnce, OwnServer
 
 LEFT_OUT = pytest.StashKey[dict[str, set[str]]]()

@@ -5,11 +5,11 @@ import contextlib
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
-from dispatcher.lanes.script import script
+from dispatcher.store.scripts import Script
 
 
 class Proxy:
-    """`swallow(name)` loses the answer to the next pipeline with that script; `swallowed` counts them."""
+    """`swallow(script)` loses the answer to the next pipeline with that script; `swallowed` counts them."""
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
@@ -22,8 +22,8 @@ class Proxy:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
-    def swallow(self, name: str, count: int = 1) -> None:
-        self._wanted += [script(name).sha.encode()] * count
+    def swallow(self, script: Script, count: int = 1) -> None:
+        self._wanted += [script.sha.encode()] * count
 
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator["Proxy"]:
@@ -42,7 +42,16 @@ class Proxy:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        up_reader, up_writer = await asyncio.open_connection(*self._target)
+        async with _connected(writer, self._target) as (up_reader, up_writer):
+            await self._forward(reader, writer, up_reader, up_writer)
+
+    async def _forward(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        up_reader: asyncio.StreamReader,
+        up_writer: asyncio.StreamWriter,
+    ) -> None:
         answering = asyncio.create_task(_pump(up_reader, writer))
         try:
             while data := await reader.read(1 << 20):
@@ -60,8 +69,6 @@ class Proxy:
             pass
         finally:
             answering.cancel()
-            for end in (writer, up_writer):
-                end.transport.abort()
             await asyncio.gather(answering, return_exceptions=True)
 
 
@@ -92,19 +99,32 @@ class Holder:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        up_reader, up_writer = await asyncio.open_connection(*self._target)
-        asking = asyncio.create_task(_pump(reader, up_writer))
+        async with _connected(writer, self._target) as (up_reader, up_writer):
+            asking = asyncio.create_task(_pump(reader, up_writer))
+            try:
+                while data := await up_reader.read(1 << 20):
+                    await self.open.wait()
+                    writer.write(data)
+            except ConnectionError:
+                pass
+            finally:
+                asking.cancel()
+                await asyncio.gather(asking, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def _connected(
+    writer: asyncio.StreamWriter, target: tuple[str | None, int | None]
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Connect to the target; both connections end with this, however far it came."""
+    try:
+        up_reader, up_writer = await asyncio.open_connection(*target)
         try:
-            while data := await up_reader.read(1 << 20):
-                await self.open.wait()
-                writer.write(data)
-        except ConnectionError:
-            pass
+            yield up_reader, up_writer
         finally:
-            asking.cancel()
-            for end in (writer, up_writer):
-                end.transport.abort()
-            await asyncio.gather(asking, return_exceptions=True)
+            up_writer.transport.abort()
+    finally:
+        writer.transport.abort()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from dispatcher.embedded import Server
+from dispatcher.store.embedded import Server
 
 PATIENCE_S = 300.0
 """Guards against hanging and measures nothing: what takes a moment takes minutes on a machine that is busy enough."""

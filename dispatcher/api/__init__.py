@@ -1,1 +1,1 @@
-"""`dispatcher api`: the HTTP door for Meta's webhooks, what is done with them, and who they are passed on to."""
+"""`dispatcher api`: takes Meta's webhooks in, works them off, and passes them on to other programs."""

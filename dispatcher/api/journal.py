@@ -3,19 +3,20 @@
 import re
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
 import structlog
 from prometheus_client import Counter as Count
 
-from dispatcher import errors, logs
-from dispatcher.api.metrics import ApiMetrics
-from dispatcher.lanes.inbox import Waiting
-from dispatcher.lanes.receiving import Applied
-from dispatcher.priority import Priority
-from dispatcher.webhooks.updates import Receipt
+from dispatcher import errors
+from dispatcher.message.priority import Priority
+from dispatcher.meta.webhook import Receipt
+from dispatcher.observe import logs
+from dispatcher.observe.metrics import ApiMetrics
+from dispatcher.store.receipts import Applied
+from dispatcher.store.webhooks import Waiting
 
 _STATUSES: Final = frozenset({"sent", "delivered", "read", "played", "failed"})
 _CATEGORIES: Final = frozenset(
@@ -28,12 +29,11 @@ _CATEGORY: Final = re.compile(r'"category":"([^"]*)"')
 _BROKEN_EVERY_S: Final = 10.0
 
 
-class Journal:
+class ApiJournal:
     """Hears of everything that a process does; `log` carries the process's name."""
 
-    def __init__(self, metrics: ApiMetrics, process: str, hosts: Sequence[str] = ()) -> None:
+    def __init__(self, metrics: ApiMetrics, process: str) -> None:
         self._metrics = metrics
-        self._hosts = hosts
         self._log: Any = structlog.get_logger().bind(process=process)
         self._turned_away: Counter[str] = Counter()
         self._is_away = False
@@ -42,7 +42,7 @@ class Journal:
         self._scripts = lru_cache(metrics.redis_script.labels)
         self._deliveries = [metrics.accepted_to_delivered.labels(lane.value) for lane in Priority]
 
-    # the door
+    # the webhook endpoint
 
     def answered(self, outcome: str, took_s: float) -> None:
         """A webhook request was answered, or its sender is gone."""
@@ -51,20 +51,14 @@ class Journal:
         if outcome != "stored":
             self._turned_away[outcome] += 1
 
-    def stored(self, *, is_forwarded: bool) -> None:
-        """A body was stored; without room to pass it on if not `is_forwarded`."""
-        if not is_forwarded:
-            for host in self._hosts:
-                self._metrics.forwarded.labels(host, "no_room").inc()
-
-    def missed(self) -> None:
+    def gap_recorded(self) -> None:
         """Redis knows of a gap now; what led to it is said once for all."""
         counts, self._turned_away = dict(self._turned_away), Counter()
         if counts:
-            self._log.warning(logs.DOOR_MISSED, **counts)
+            self._log.warning(logs.WEBHOOKS_MISSED, **counts)
 
-    def waits(self, webhooks: Waiting, forwards: Sequence[tuple[str, Waiting]]) -> None:
-        """So much waits behind the door; `forwards` by host, of which several URLs may have the same."""
+    def waiting(self, webhooks: Waiting, forwards: Sequence[tuple[str, Waiting]]) -> None:
+        """So much waits behind the endpoint; `forwards` by host, of which several URLs may have the same."""
         self._metrics.backlog.set(webhooks.entries)
         self._metrics.lag.set(webhooks.oldest_s)
         by_host: Counter[str] = Counter()
@@ -75,7 +69,7 @@ class Journal:
 
     # updates
 
-    def received(self, receipt: Receipt, applied: Applied) -> None:
+    def receipt_applied(self, receipt: Receipt, applied: Applied) -> None:
         """A receipt was applied."""
         word = applied.word
         self._metrics.updates.labels("foreign" if word == "foreign" else "receipt").inc()
@@ -84,18 +78,17 @@ class Journal:
         self._receipts(receipt.status, receipt.pricing).inc()
         if applied.delivered_after_s is not None:
             self._deliveries[applied.lane].observe(applied.delivered_after_s)
-        told = {"key": receipt.key, "number": receipt.number}
+        message = {"key": receipt.key, "number": receipt.number}
         if word == "duplicate":
-            self._metrics.duplicate_acceptances.inc()
-            self._log.error(logs.DUPLICATE_FOUND, **told, wamid=receipt.wamid)
+            self._log.error(logs.DUPLICATE_FOUND, **message, wamid=receipt.wamid)
         elif word == "dead":
-            self._log.warning(logs.MESSAGE_DIED, **told, cause="failed", error=receipt.error)
+            self._log.warning(logs.MESSAGE_DIED, **message, cause="failed", error=receipt.error)
 
     def _receipts_of(self, status: str, pricing: str) -> Count:
         status = status if status in _STATUSES else "other"
         return self._metrics.receipts.labels(status, _category(pricing), _billable(pricing))
 
-    def took(self, kind: str, count: int) -> None:
+    def updates_applied(self, kind: str, count: int) -> None:
         """So many updates of a kind were worked off."""
         if count:
             self._metrics.updates.labels(kind).inc(count)
@@ -113,23 +106,23 @@ class Journal:
         if count and outcome == "given_up":
             self._log.error(logs.FORWARD_GIVEN_UP, host=host, count=count)
 
-    def ailing(self, host: str, reason: str) -> None:
+    def target_failing(self, host: str, reason: str) -> None:
         """A URL does not take webhooks now."""
-        self._log.warning(logs.FORWARD_AILING, host=host, reason=reason)
+        self._log.warning(logs.FORWARD_FAILING, host=host, reason=reason)
 
-    def well(self, host: str) -> None:
+    def target_recovered(self, host: str) -> None:
         """A URL takes webhooks again."""
-        self._log.info(logs.FORWARD_WELL, host=host)
+        self._log.info(logs.FORWARD_RECOVERED, host=host)
 
     # the process
 
-    def away(self, exc: errors.QueueUnavailable) -> None:
+    def redis_lost(self, exc: errors.QueueUnavailable) -> None:
         """Redis is away, full or broken."""
         if not self._is_away:
             self._is_away = True
             self._log.warning(logs.REDIS_LOST, reason=exc.reason)
 
-    def back(self) -> None:
+    def redis_regained(self) -> None:
         """Redis answers."""
         if self._is_away:
             self._is_away = False
@@ -139,25 +132,19 @@ class Journal:
         """A bug of ours showed."""
         self._log.error(logs.TASK_FAILED, task=task, exc_info=exc)
 
-    def broken(self, task: str, exc: errors.QueueBroken) -> None:
+    def redis_broken(self, task: str, exc: errors.QueueBroken) -> None:
         """Something in Redis is not what it should be; it is tried again and again, and said now and then."""
         if time.monotonic() - self._broken_at > _BROKEN_EVERY_S:
             self._broken_at = time.monotonic()
             self._log.error(logs.TASK_FAILED, task=task, reason=exc.reason)
 
-    def round_trip(self, took_s: float) -> None:
-        """Redis answered a pipeline."""
+    def round_trip(self, took_s: float, scripts: Collection[str]) -> None:
+        """Redis answered a pipeline with these scripts in it."""
         self._metrics.redis_round_trip.observe(took_s)
+        for script in scripts:
+            self._scripts(script).observe(took_s)
 
-    def ran(self, script: str, took_s: float) -> None:
-        """Redis answered a pipeline with this script in it."""
-        self._scripts(script).observe(took_s)
-
-    def warned(self, text: str) -> None:
-        """Redis is not set up as it should be."""
-        self._log.warning(logs.REDIS_WARNED, reason=text)
-
-    def said(self, event: str, **fields: Any) -> None:
+    def process_event(self, event: str, **fields: Any) -> None:
         """Something about the process itself."""
         self._log.info(event, **fields)
 

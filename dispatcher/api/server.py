@@ -22,7 +22,7 @@ _BACKLOG: Final = 2048
 _GRACE_S: Final = 10
 
 
-class Protocol(HttpToolsProtocol):
+class HttpProtocol(HttpToolsProtocol):
     """A connection whose requests must have a head in time, and none beyond reason; uvicorn waits for ever."""
 
     head_timeout_s = HEAD_TIMEOUT_S
@@ -66,14 +66,14 @@ class Protocol(HttpToolsProtocol):
             self._deadline = None
 
 
-class Server(uvicorn.Server):
+class HttpServer(uvicorn.Server):
     """Serves one application on a socket that listens already, and leaves signals to others."""
 
     def __init__(self, app: ASGIApp, listener: socket.socket, head_timeout_s: float = HEAD_TIMEOUT_S) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                http=type("Protocol", (Protocol,), {"head_timeout_s": head_timeout_s}),
+                http=type("HttpProtocol", (HttpProtocol,), {"head_timeout_s": head_timeout_s}),
                 ws="none",
                 lifespan="off",
                 log_config=None,

@@ -1,16 +1,16 @@
 """All commands as one application. It must stay light: `--help` imports this, and the commands' modules, alone."""
 
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
-from dispatcher.cli import api, cancel, demo, events, exporter, number, send, simulator, status, stop, worker
+from dispatcher.cli import events, numbers, processes, send, simulator, status, stops
 
 app = typer.Typer(
-    help="Deliver WhatsApp messages through Meta's Cloud API: queued on Redis, paced per number, each key once.",
-    epilog="Settings come from DISPATCHER_* variables and .env. Exit codes: 0 done, 1 something refused or broken, "
-    "2 wrong usage, 3 Redis or Graph away.",
+    help="Deliver WhatsApp messages through Meta's Cloud API: queued in Redis, within each number's rate, "
+    "each key once.",
+    epilog="Settings come from DISPATCHER_* variables and .env. Exit codes: 0 done, 1 refused or failed, "
+    "2 wrong usage, 3 Redis or the Graph API cannot be reached.",
     no_args_is_help=True,
     # a traceback for people shows locals in some versions, and with them secrets
     pretty_exceptions_enable=False,
@@ -19,6 +19,8 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version
+
         print(f"dispatcher {version('whatsapp-dispatcher')}")
         raise typer.Exit
 
@@ -32,14 +34,14 @@ def _root(
     pass
 
 
-app.command("worker")(worker.work)
-app.command("api")(api.api)
-app.command("exporter")(exporter.export)
+app.command("worker")(processes.work)
+app.command("api")(processes.api)
+app.command("exporter")(processes.export)
 app.command("send")(send.send)
 app.command("status")(status.status)
-app.command("cancel")(cancel.cancel)
+app.command("cancel")(send.cancel)
 app.command("events")(events.events)
-app.add_typer(number.app, name="numbers")
-app.add_typer(stop.app, name="stops")
+app.add_typer(numbers.app, name="numbers")
+app.add_typer(stops.app, name="stops")
 app.command("simulator")(simulator.simulate)
-app.command("demo")(demo.demo)
+app.command("demo")(simulator.demo)

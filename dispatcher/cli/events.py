@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dispatcher.cli.durations import duration_s
-from dispatcher.cli.output import Json, note, shown
+from dispatcher.cli.output import Json, duration_s, note, printable, shown
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from dispatcher.cli.session import Session
-    from dispatcher.event import Event, Incoming
-    from dispatcher.lanes.streams import Entry, Talk
+    from dispatcher.message.event import Event, Incoming
+    from dispatcher.store.schema import Cell
+    from dispatcher.store.streams import Entry, Talk
 
 
 class Stream(StrEnum):
@@ -47,9 +47,9 @@ class _Wanted:
 
 def events(
     *,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on with what happens from now on.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Keep running and show what happens from now on.")] = False,
     group: Annotated[
-        str | None, typer.Option(help="Read as a member of this consumer group, and acknowledge what is written.")
+        str | None, typer.Option(help="Read as a member of this consumer group and acknowledge what is shown.")
     ] = None,
     types: Annotated[
         str | None, typer.Option("--type", metavar="TYPE,...", help="Only these types, such as dead,failed.")
@@ -57,22 +57,28 @@ def events(
     key: Annotated[str | None, typer.Option(help="Only events of this message.")] = None,
     since_s: Annotated[
         float | None,
-        typer.Option("--since", parser=duration_s, metavar="DURATION", help="Only what is younger: 90s, 15m, 2h, 1d."),
+        typer.Option(
+            "--since", parser=duration_s, metavar="DURATION", help="Only what is no older than this: 90s, 15m, 2h, 1d."
+        ),
     ] = None,
     stream: Annotated[Stream, typer.Option(help="Which stream to read.")] = Stream.EVENTS,
     as_json: Json = False,
 ) -> None:
-    """Show what happened to messages, or what came in: a line each."""
+    """Show what happened to messages, or what came in, one line each."""
     from dispatcher.cli.session import ask
 
     if group is not None and (not group or since_s is not None):
-        raise typer.BadParameter("give a group, or --since: a group goes on where it stopped" if group else "no group")
+        raise typer.BadParameter(
+            "--group and --since cannot be used together: a group continues where it stopped"
+            if group
+            else "--group needs a name"
+        )
     if key is not None and stream is not Stream.EVENTS:
-        raise typer.BadParameter(f"--key is for --stream events: nothing in {stream} has a key")
+        raise typer.BadParameter(f"--key works with --stream events only: nothing in {stream} has a key")
     named = frozenset(word.strip() for word in (types or "").split(",") if word.strip())
     wanted = _Wanted(stream, follow, group, named, key, since_s)
     if stream is Stream.EVENTS:
-        _wonder(named)
+        _note_unknown(named)
 
     async def work(session: "Session") -> None:
         await _write(session, wanted, as_json=as_json)
@@ -86,28 +92,27 @@ def events(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _wonder(named: frozenset[str]) -> None:
-    from dispatcher.event import TYPES
+def _note_unknown(named: frozenset[str]) -> None:
+    from dispatcher.message.event import TYPES
 
     for word in sorted(named - set(TYPES)):
-        note(f"no type {word} is known, there is {', '.join(TYPES)}")
+        note(f"there is no type {word}; there are {', '.join(TYPES)}")
 
 
 async def _write(session: "Session", wanted: _Wanted, *, as_json: bool) -> None:
     from contextlib import aclosing
 
-    from dispatcher.event import read
-    from dispatcher.lanes.connection import connect
-    from dispatcher.lanes.keys import Keys
-    from dispatcher.lanes.streams import Talk
+    from dispatcher.message.event import read
     from dispatcher.settings import Settings
+    from dispatcher.store.connection import connect
+    from dispatcher.store.streams import Talk
 
     settings = Settings.load()
-    url, keys = settings.redis_url.get_secret_value(), Keys(settings.cell)
-    redis = connect(url, keys, timeout_s=settings.redis_timeout_s, connections=1)
+    url, timeout_s = settings.redis_url.get_secret_value(), settings.redis_timeout_s
+    redis = connect(url, session.cell, timeout_s=timeout_s, connections=1)
     talk = Talk(redis, settings.redis_timeout_s)
     try:
-        now = await session.overlook.now()
+        now = await session.now()
         async with aclosing(_entries(talk, session.cell, wanted, now)) as entries:
             async for entry in entries:
                 event = read(wanted.stream, entry.id, entry.fields or {})
@@ -117,14 +122,13 @@ async def _write(session: "Session", wanted: _Wanted, *, as_json: bool) -> None:
         await talk.close()
 
 
-async def _entries(talk: "Talk", cell: str, wanted: _Wanted, now: "datetime") -> "AsyncGenerator[Entry, None]":
+async def _entries(talk: "Talk", cell: "Cell", wanted: _Wanted, now: "datetime") -> "AsyncGenerator[Entry, None]":
     from contextlib import aclosing
 
-    from dispatcher.lanes.events import Consumer
-    from dispatcher.lanes.keys import Keys
-    from dispatcher.lanes.streams import OLDEST, before, follow, newest
+    from dispatcher.store.consumer import Consumer
+    from dispatcher.store.streams import OLDEST, before, follow, newest
 
-    key = Keys(cell)(wanted.stream)
+    key = cell.key(wanted.stream)
     if wanted.group:
         found = Consumer(talk, key, wanted.group).handed_out(waits=wanted.follows)
     else:
@@ -141,8 +145,8 @@ async def _entries(talk: "Talk", cell: str, wanted: _Wanted, now: "datetime") ->
 
 def _line(event: "Event | Incoming") -> str:
     """Return an event as people read it, without anybody's number."""
-    from dispatcher.event import Event
-    from dispatcher.message import mask
+    from dispatcher.message.event import Event
+    from dispatcher.message.message import mask
 
     start = f"{shown(event.at)}  {event.type:<10}  {event.number:<16}"
     if isinstance(event, Event):
@@ -151,4 +155,4 @@ def _line(event: "Event | Incoming") -> str:
         rest = f"{mask(event.sender)}  {event.kind}"
     else:
         rest = event.waba
-    return "".join(char if char.isprintable() else " " for char in f"{start}  {rest}").rstrip()
+    return printable(f"{start}  {rest}").rstrip()

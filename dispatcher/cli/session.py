@@ -1,4 +1,4 @@
-"""What a command that asks Redis needs: the settings, a line, the books; and errors as exit codes with advice."""
+"""What a command that asks Redis needs: the cell and a connection; and errors as exit codes with advice."""
 
 import asyncio
 import getpass
@@ -7,20 +7,19 @@ import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from dispatcher import errors
 from dispatcher.cli.output import AWAY, REFUSED, fail
 from dispatcher.client import Dispatcher
-from dispatcher.lanes.connection import connect
-from dispatcher.lanes.keys import Keys
-from dispatcher.lanes.line import Line
-from dispatcher.lanes.overview import Overlook
-from dispatcher.lanes.producing import Producing
-from dispatcher.lanes.registry import NEAREST_AMONG_COMMAND, Published, Registry
-from dispatcher.lanes.stops import Stops
-from dispatcher.lanes.terms import Terms
 from dispatcher.settings import NumbersFile, Settings
+from dispatcher.store import numbers
+from dispatcher.store.connection import connect
+from dispatcher.store.health import server_time
+from dispatcher.store.pipeline import Pipeline
+from dispatcher.store.schema import US, Cell
+from dispatcher.store.scripts import Command, Steps
 
 _Answer = TypeVar("_Answer")
 
@@ -29,13 +28,22 @@ _Answer = TypeVar("_Answer")
 class Session:
     """One cell, as a command sees it."""
 
-    cell: str
+    cell: Cell
     address: str
     dispatcher: Dispatcher
-    producing: Producing
-    registry: Registry
-    stops: Stops
-    overlook: Overlook
+    pipeline: Pipeline
+
+    async def now(self) -> datetime:
+        """Return the time by Redis's clock, which is the one that decides."""
+        return datetime.fromtimestamp(await self.pipeline.run(server_time()) / US, UTC)
+
+    async def run(self, command: Command[_Answer]) -> _Answer:
+        """Carry out a command."""
+        return await self.pipeline.run(command)
+
+    async def follow(self, steps: Steps[_Answer]) -> _Answer:
+        """Carry out commands one after the other."""
+        return await self.pipeline.follow(steps)
 
 
 def ask(work: Callable[[Session], Coroutine[Any, Any, _Answer]], *, publish: bool = False) -> _Answer:
@@ -45,9 +53,9 @@ def ask(work: Callable[[Session], Coroutine[Any, Any, _Answer]], *, publish: boo
     """
     with explained():
         settings = Settings.load()
-        numbers = _numbers(settings) if publish else []
+        file = _numbers_file(settings) if publish else None
         try:
-            return asyncio.run(_ask(settings, numbers, work))
+            return asyncio.run(_ask(settings, file, work))
         except errors.QueueUnavailable as exc:
             # the exit code is decided here, where it is known whom we asked
             found = trouble(exc, settings.redis_address)
@@ -74,9 +82,9 @@ def trouble(exc: errors.QueueUnavailable, address: str) -> Trouble:
         return Trouble(f"{exc.reason}; {advice}", REFUSED, "broken")
     if "Authentication" in exc.reason or "NoPermission" in exc.reason:
         advice = "check user and password in DISPATCHER_REDIS_URL"
-        return Trouble(f"Redis at {address} refuses us: {advice}", AWAY, "away")
+        return Trouble(f"Redis at {address} rejects our login: {advice}", AWAY, "away")
     if "InvalidResponse" in exc.reason:
-        return Trouble(f"what answers at {address} is no Redis: set DISPATCHER_REDIS_URL", AWAY, "away")
+        return Trouble(f"what answers at {address} is not Redis: set DISPATCHER_REDIS_URL", AWAY, "away")
     return Trouble(f"{exc.reason}, at {address}: start it or set DISPATCHER_REDIS_URL", AWAY, "away")
 
 
@@ -103,42 +111,32 @@ def somebody() -> str:
 
 
 async def _ask(
-    settings: Settings, numbers: list[Published], work: Callable[[Session], Coroutine[Any, Any, _Answer]]
+    settings: Settings, file: NumbersFile | None, work: Callable[[Session], Coroutine[Any, Any, _Answer]]
 ) -> _Answer:
     async with _opened(settings) as session:
-        if numbers:
-            await session.registry.publish(numbers)
+        if file is not None:
+            await session.pipeline.follow(numbers.publish(session.cell, file.numbers.values()))
         return await work(session)
 
 
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[Session]:
-    keys = Keys(settings.cell)
-    terms = Terms(settings.events_kept_s, settings.uncertain_window_s, settings.uncertain_window_urgent_s)
-    redis = connect(settings.redis_url.get_secret_value(), keys, timeout_s=settings.redis_timeout_s)
-    line = Line(redis)
-    registry = Registry(line, keys, nearest_among=NEAREST_AMONG_COMMAND)
+    cell = Cell.of(settings)
+    redis = connect(settings.redis_url.get_secret_value(), cell, timeout_s=settings.redis_timeout_s)
+    pipeline = Pipeline(redis)
+    dispatcher = Dispatcher(pipeline, cell, nearest_among=numbers.NEAREST_AMONG_COMMAND)
     try:
-        yield Session(
-            settings.cell,
-            settings.redis_address,
-            Dispatcher(line, settings.cell, registry=registry),
-            Producing(line, keys, terms),
-            registry,
-            Stops(line, keys, terms),
-            Overlook(line, keys),
-        )
+        yield Session(cell, settings.redis_address, dispatcher, pipeline)
     finally:
-        await line.idle()
+        await pipeline.idle()
         await redis.aclose()
 
 
-def _numbers(settings: Settings) -> list[Published]:
+def _numbers_file(settings: Settings) -> NumbersFile | None:
     """Read the numbers file, if there is one, without its tokens: they are for workers."""
     if not settings.numbers_file.exists():
-        return []
-    file = NumbersFile.load(settings.numbers_file, with_tokens=False)
-    return [Published(n.id, n.name, n.rate_per_s, n.waba_id or "") for n in file.numbers.values()]
+        return None
+    return NumbersFile.load(settings.numbers_file, with_tokens=False)
 
 
 def _next(exc: errors.QueueUnavailable) -> str:

@@ -39,12 +39,13 @@ class Number:
     rate_per_s: float
     waba_id: str | None
     token: SecretStr
+    token_fingerprint: str = field(init=False)
+    """16 hexadecimal digits that tell tokens apart and say nothing about them; empty without a token."""
 
-    @property
-    def token_fingerprint(self) -> str:
-        """16 hexadecimal digits that tell tokens apart and say nothing about them; empty without a token."""
+    def __post_init__(self) -> None:
         token = self.token.get_secret_value()
-        return blake2b(token.encode(), digest_size=8, person=_FINGERPRINT_PERSON).hexdigest() if token else ""
+        digits = blake2b(token.encode(), digest_size=8, person=_FINGERPRINT_PERSON).hexdigest() if token else ""
+        object.__setattr__(self, "token_fingerprint", digits)
 
 
 class NumbersFile:
@@ -143,7 +144,7 @@ def _read_numbers(reading: Reading, document: dict[str, Any]) -> None:
         if isinstance(table, dict) and "name" in table:
             named[str(table["name"])].append(id_)
         # Each number in a call of its own: while pydantic validates, no other thread runs.
-        if (entry := reading.checked(_Entry, table, where)) is not None:
+        if (entry := reading.checked(_NumberTable, table, where)) is not None:
             rate_per_s = entry.messages_per_second or defaults.messages_per_second
             reading.numbers[id_] = Number(id_, entry.name or id_, rate_per_s, entry.waba_id, entry.access_token)
     for name, ids in named.items():
@@ -198,7 +199,7 @@ class _Defaults(_Table):
     messages_per_second: float = _rate(80.0)  # https://developers.facebook.com/docs/whatsapp/throughput
 
 
-class _Entry(_Table):
+class _NumberTable(_Table):
     name: str | None = described(
         None,
         "What people and messages may call it.",

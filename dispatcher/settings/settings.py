@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from dispatcher import errors
-from dispatcher.priority import Priority
+from dispatcher.message.priority import Priority
 from dispatcher.settings.problems import described, explained, problem, right_for, why_unreadable
 
 PREFIX: Final = "DISPATCHER_"

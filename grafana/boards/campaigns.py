@@ -5,8 +5,8 @@ from grafana.panels import Board, Query, Row, Variable, graph, stat, table
 from grafana.promql import most, of, per_s, quantile, seen
 
 _ONE = 'campaign=~"$campaign"'
-_WAITING = f"{seen('dispatcher_campaign_messages', _ONE, state='waiting', by='cell, campaign')}"
-_SPEED = f"-sum by (cell, campaign) (deriv({of('dispatcher_campaign_messages', _ONE, state='waiting')}[5m]))"
+_WAITING = seen("dispatcher_campaign_messages", _ONE, state="waiting", by="cell, campaign")
+_SPEED = f"-min by (cell, campaign) (deriv({of('dispatcher_campaign_messages', _ONE, state='waiting')}[5m]))"
 
 _NOW = Row(
     "Now",
@@ -61,16 +61,14 @@ _CAMPAIGNS = Row(
             table(
                 "Messages",
                 "The 20 largest campaigns: how many of their messages are in which state.",
-                f"sum by (cell, campaign, state) ({of('dispatcher_campaign_messages', _ONE)})",
+                most("dispatcher_campaign_messages", _ONE, by="cell, campaign, state"),
                 columns=(("campaign", "campaign"), ("cell", "cell"), ("state", "state"), ("Value", "messages")),
             ),
             graph(
                 "Progress",
                 "Messages of each campaign, by state.",
                 "short",
-                Query(
-                    f"sum by (campaign, state) ({of('dispatcher_campaign_messages', _ONE)})", "{{campaign}} {{state}}"
-                ),
+                Query(seen("dispatcher_campaign_messages", _ONE, by="campaign, state"), "{{campaign}} {{state}}"),
             ),
         ),
         (

@@ -60,7 +60,8 @@ _GATE = Row(
                 "How much of the last 10 minutes its gate was not open, by why. Sending is slow while this is high.",
                 "percentunit",
                 Query(
-                    f"sum by (number, why) (sum_over_time({_GATE_NOT_OPEN}[10m])) / on () group_left () "
+                    "sum by (number, why) (max without (instance, pod) "
+                    f"(sum_over_time({_GATE_NOT_OPEN}[10m]))) / on () group_left () "
                     f"max(count_over_time({of('dispatcher_exporter_up')}[10m]))",
                     "{{number}} {{why}}",
                 ),

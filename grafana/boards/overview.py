@@ -2,7 +2,7 @@
 
 from grafana.boards import uids
 from grafana.panels import BAD_ABOVE_0, BAD_BELOW_1, Board, Query, Row, Step, graph, stat, table
-from grafana.promql import CELL, most, of, over_range, per_s, quantile, seen
+from grafana.promql import CELL, most, of, per_s, quantile, seen, seen_over_range, seen_per_s
 
 _NOT_OPEN = 'state!="open"'
 _FIRING = f'ALERTS{{{CELL},alertname=~"Dispatcher.*",alertstate="firing"}}'
@@ -54,7 +54,7 @@ _NOW = Row(
                 "Accepted twice",
                 "Messages that Meta accepted a second time, in the time shown.",
                 "short",
-                over_range("dispatcher_duplicate_acceptances_total"),
+                seen_over_range("dispatcher_duplicate_acceptances_total"),
                 steps=BAD_ABOVE_0,
                 down=uids.RECEIPTS,
             ),
@@ -130,10 +130,17 @@ _FLOW = Row(
                 Query(quantile(0.99, "dispatcher_enqueue_to_post_seconds", by="lane"), "{{lane}} p99"),
             ),
             graph(
+                "Enqueued",
+                "Messages that producers put into lanes, a second.",
+                "cps",
+                Query(seen_per_s("dispatcher_enqueued_total", by="lane"), "{{lane}}"),
+                is_stacked=True,
+            ),
+            graph(
                 "Settled",
                 "Messages that became settled, a second, by state, and of dead ones the cause.",
                 "cps",
-                Query(per_s("dispatcher_settled_total", by="state, cause"), "{{state}} {{cause}}"),
+                Query(seen_per_s("dispatcher_settled_total", by="state, cause"), "{{state}} {{cause}}"),
                 down=uids.RECEIPTS,
             ),
             graph(
@@ -193,7 +200,7 @@ _NUMBERS = Row(
                 "Times a gate closed",
                 "How often numbers were blocked, by why.",
                 "cps",
-                Query(per_s("dispatcher_gate_closings_total", by="why"), "{{why}}"),
+                Query(seen_per_s("dispatcher_gate_closings_total", by="why"), "{{why}}"),
                 down=uids.NUMBER,
             ),
             graph(

@@ -2,7 +2,7 @@
 
 from grafana.boards import uids
 from grafana.panels import BAD_ABOVE_0, Board, Query, Row, graph, stat
-from grafana.promql import most, of, over_range, per_s, quantile, seen
+from grafana.promql import most, of, over_range, per_s, quantile, seen, seen_over_range, seen_per_s
 
 _SENT = over_range("dispatcher_receipts_total", status="sent")
 
@@ -43,13 +43,13 @@ _QUALITY = Row(
                 "Sent again",
                 "Uncertain messages that went out again, in the time shown.",
                 "short",
-                f"{over_range('dispatcher_resends_total')} or vector(0)",
+                seen_over_range("dispatcher_resends_total"),
             ),
             stat(
                 "Accepted twice",
                 "Messages that Meta accepted a second time, in the time shown.",
                 "short",
-                over_range("dispatcher_duplicate_acceptances_total"),
+                seen_over_range("dispatcher_duplicate_acceptances_total"),
                 steps=BAD_ABOVE_0,
             ),
         ),
@@ -91,14 +91,14 @@ _TROUBLE = Row(
                 "Uncertain sends",
                 "Sends whose answer was lost (answer), or whose worker was (lease).",
                 "cps",
-                Query(per_s("dispatcher_uncertain_total", by="cause"), "{{cause}}"),
+                Query(seen_per_s("dispatcher_uncertain_total", by="cause"), "{{cause}}"),
             ),
             graph(
                 "Sent again by proof",
                 "By proof: absence where it was proved that Meta had not taken it, none where the "
                 "message's policy sends again without.",
                 "cps",
-                Query(per_s("dispatcher_resends_total", by="proof"), "{{proof}}"),
+                Query(seen_per_s("dispatcher_resends_total", by="proof"), "{{proof}}"),
             ),
         ),
         (
@@ -112,7 +112,7 @@ _TROUBLE = Row(
                 "Dead by cause",
                 "Messages that died, a second: rejected and failed by Meta; exhausted, held, lapsed and lost by us.",
                 "cps",
-                Query(per_s("dispatcher_settled_total", state="dead", by="cause"), "{{cause}}"),
+                Query(seen_per_s("dispatcher_settled_total", state="dead", by="cause"), "{{cause}}"),
             ),
         ),
     ),

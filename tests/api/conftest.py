@@ -11,18 +11,18 @@ import structlog
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
-from dispatcher import Dispatcher, logs
-from dispatcher.api.app import Api, Means, Times, assembled, words_of
-from dispatcher.api.metrics import ApiMetrics
+from dispatcher import Dispatcher
+from dispatcher.api.run import Api, Timeouts, assembled, opt_out_words
 from dispatcher.api.server import address_of, listen
-from dispatcher.embedded import Server
-from dispatcher.lanes.keys import Keys
-from dispatcher.lanes.line import Line
-from dispatcher.lanes.registry import Published, Registry
+from dispatcher.observe import logs
+from dispatcher.observe.metrics import ApiMetrics
 from dispatcher.settings import Settings
+from dispatcher.store import schema
+from dispatcher.store.embedded import Server
 from tests.api.meta import NUMBER, SECRET, WABA, WEBHOOKS, signed
 from tests.cell import eventually
 from tests.servers import PATIENCE_S
+from tests.store.cell import publish, published
 
 _CELLS = itertools.count(1)
 TOKEN = "open-sesame"
@@ -49,7 +49,7 @@ class Running:
 
     @property
     def prefix(self) -> str:
-        return Keys(self.settings.cell).prefix
+        return schema.Cell(self.settings.cell).prefix
 
     async def post(self, body: bytes, headers: dict[str, str] | None = None) -> int:
         answer = await self.http.post(WEBHOOKS, content=body, headers=signed(body) if headers is None else headers)
@@ -98,7 +98,12 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running(
-    redis_url: str, *, cell: str = "", times: Times | None = None, **given: Any
+    redis_url: str,
+    *,
+    cell: str = "",
+    timeouts: Timeouts | None = None,
+    metrics: ApiMetrics | None = None,
+    **given: Any,
 ) -> AsyncIterator[Running]:
     """Run an API on a free port."""
     settings = Settings(
@@ -106,10 +111,9 @@ async def running(
         webhook_verify_token=TOKEN, **LONG, **given,
     )  # fmt: skip
     with listen("127.0.0.1", 0) as listener:
-        url, metrics = address_of(listener), ApiMetrics(CollectorRegistry())
-        means = Means(settings, words_of(settings), listener, metrics, times or Times())
+        url, metrics = address_of(listener), metrics or ApiMetrics(CollectorRegistry())
         async with (
-            assembled(means) as api,
+            assembled(settings, opt_out_words(settings), listener, metrics, timeouts or Timeouts()) as api,
             httpx.AsyncClient(base_url=url, timeout=PATIENCE_S) as http,
             Redis.from_url(redis_url, protocol=2) as redis,
         ):
@@ -129,7 +133,7 @@ async def api(server: Server, redis: Redis) -> AsyncIterator[Running]:
 @pytest.fixture
 async def client(api: Running) -> AsyncIterator[Dispatcher]:
     """A producer of the cell, whose number is known."""
-    await Registry(Line(api.redis), Keys(api.settings.cell)).publish([Published(NUMBER, "otp", 80.0, WABA)])
+    await publish(api.redis, api.settings.cell, published(NUMBER, "otp", 80.0, WABA))
     async with Dispatcher.connect(api.settings.redis_url.get_secret_value(), cell=api.settings.cell) as made:
         yield made
 

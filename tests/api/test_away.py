@@ -1,4 +1,4 @@
-"""The door while Redis is away, or full: it says so, remembers it, and comes back by itself."""
+"""The webhook endpoint while Redis is away, or full: it says so, remembers it, and comes back by itself."""
 
 from tests.api.conftest import Running, running
 from tests.api.meta import status, webhook
@@ -8,7 +8,7 @@ from tests.servers import OwnServer
 BODY = webhook([status("k1")])
 
 
-async def test_without_redis_the_door_says_so_and_remembers_it(own_server: OwnServer) -> None:
+async def test_without_redis_the_endpoint_says_so_and_remembers_it(own_server: OwnServer) -> None:
     redis_server = own_server(options={"appendonly": "yes", "appendfsync": "always"})
     async with running(redis_server.url) as api:
         assert await api.post(BODY) == 200

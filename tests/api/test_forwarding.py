@@ -11,29 +11,29 @@ from typing import Any
 from redis.asyncio import Redis
 
 from dispatcher.api import forwarding
-from dispatcher.api.app import Times
-from dispatcher.api.turns import Turns
-from dispatcher.embedded import Server
-from dispatcher.lanes.inbox import forward_name
-from dispatcher.lanes.keys import Keys
+from dispatcher.api.forwarding import CircuitBreaker
+from dispatcher.api.run import Timeouts
+from dispatcher.store import schema
+from dispatcher.store.embedded import Server
+from dispatcher.store.webhooks import forward_name
 from tests.api.conftest import Running, running
 from tests.api.meta import signature, status, text, webhook
 from tests.cell import eventually
 
-SOON = Times(forward_left_s=0.2)
+SOON = Timeouts(take_over_forwards_s=0.2)
 
 
 @dataclass
 class Target:
-    """Another program with a webhook; `port` stays the same however often it opens."""
+    """Another program with a webhook; `port` stays the same however often it opens. `held` holds its answers up."""
 
     port: int = 0
     statuses: list[int] = field(default_factory=list)
-    is_slow: bool = False
-    let_go: asyncio.Event = field(default_factory=asyncio.Event)
+    held: asyncio.Event | None = None
+    answered: int = 0
     heads: list[bytes] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
-    _server: asyncio.Server | None = None
+    _tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
 
     @property
     def url(self) -> str:
@@ -47,21 +47,34 @@ class Target:
             yield self
         finally:
             server.close()
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            await self._answer(reader, writer)
+        finally:
+            writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             head = await reader.readuntil(b"\r\n\r\n")
             fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:-2])
             body = await reader.readexactly(int(fields[b"content-length"]))
             self.heads.append(head)
             self.bodies.append(body)
-            if self.is_slow:
-                await self.let_go.wait()
+            if self.held is not None:
+                await self.held.wait()
             code = self.statuses.pop(0) if self.statuses else 200
             where = "location: /elsewhere\r\n" if 300 <= code < 400 else ""
             writer.write(f"HTTP/1.1 {code} X\r\n{where}content-length: 0\r\nconnection: close\r\n\r\n".encode())
             await writer.drain()
-        writer.close()
+            self.answered += 1
 
     async def has(self, *bodies: bytes) -> None:
         async def has_all() -> bool:
@@ -122,7 +135,7 @@ async def test_a_target_that_is_away_gets_everything_later_and_delays_nobody(ser
     with away() as gone:
         async with Target().open() as there:
             urls = f"{gone.url},{there.url}"
-            async with running(server.url, webhook_forward_urls=urls, times=SOON) as api:
+            async with running(server.url, webhook_forward_urls=urls, timeouts=SOON) as api:
                 for body in bodies:
                     assert await api.post(body) == 200
                 await there.has(*bodies)
@@ -139,13 +152,15 @@ async def test_a_target_that_is_away_gets_everything_later_and_delays_nobody(ser
 
 async def test_a_slow_target_slows_no_answer_and_no_other_target(server: Server, redis: Redis) -> None:
     bodies = [webhook([status(f"k{i}")]) for i in range(50)]
-    async with Target(is_slow=True).open() as slow, Target().open() as quick:
+    held = asyncio.Event()
+    async with Target(held=held).open() as slow, Target().open() as quick:
         assert slow.url != quick.url
         async with running(server.url, webhook_forward_urls=f"{slow.url},{quick.url}") as api:
             for body in bodies:
                 assert await api.post(body) == 200
-            await quick.has(*bodies)  # while the other has answered nothing
-            slow.let_go.set()
+            await quick.has(*bodies)
+            assert slow.answered == 0
+            held.set()
             await slow.has(*bodies)
 
 
@@ -165,7 +180,7 @@ async def test_a_restart_goes_on_where_it_was(server: Server, redis: Redis) -> N
 async def test_what_is_refused_is_tried_again_and_holds_up_nothing(server: Server, redis: Redis) -> None:
     async with Target().open() as target:
         target.statuses = [500, 404, 302]
-        async with running(server.url, webhook_forward_urls=target.url, times=SOON) as api:
+        async with running(server.url, webhook_forward_urls=target.url, timeouts=SOON) as api:
             assert await api.post(b"first") == 200
             await target.has(b"first")
             assert await api.post(b"second") == 200
@@ -177,7 +192,7 @@ async def test_what_is_refused_is_tried_again_and_holds_up_nothing(server: Serve
 async def test_what_waited_too_long_is_given_up(server: Server, redis: Redis) -> None:
     given: dict[str, Any] = {"webhook_forward_kept_s": 1.0}
     with away() as target:
-        async with running(server.url, times=SOON, webhook_forward_urls=target.url, **given) as api:
+        async with running(server.url, timeouts=SOON, webhook_forward_urls=target.url, **given) as api:
             assert await api.post(b"first") == 200
             await is_passed_on(api, target)
 
@@ -196,25 +211,25 @@ async def test_what_waited_too_long_is_given_up(server: Server, redis: Redis) ->
 
 async def test_streams_of_urls_that_nobody_knows_any_more_are_dropped(server: Server, redis: Redis) -> None:
     target = Target(port=9)
-    keys = Keys("disowned")
+    key = schema.Cell("disowned").key
     async with running(server.url, cell="disowned", webhook_forward_urls=target.url) as api:
         assert await api.post(b"first") == 200
-    assert await redis.xlen(keys(f"forward:{forward_name(target.url)}")) == 1
+    assert await redis.xlen(key(f"forward:{forward_name(target.url)}")) == 1
     async with running(server.url, cell="disowned") as api:
 
         async def has_looked() -> bool:
-            return api.scripts("disown") > 0
+            return api.scripts("forget_forwards") > 0
 
         await eventually(has_looked)
-        assert await redis.exists(keys(f"forward:{forward_name(target.url)}")) == 1
-    await redis.hset(keys("forwards"), forward_name(target.url), "1")  # type: ignore[misc]
+        assert await redis.exists(key(f"forward:{forward_name(target.url)}")) == 1
+    await redis.hset(key("forwards"), forward_name(target.url), "1")  # type: ignore[misc]
     async with running(server.url, cell="disowned"):
 
         async def is_gone() -> bool:
-            return int(await redis.exists(keys(f"forward:{forward_name(target.url)}"))) == 0
+            return int(await redis.exists(key(f"forward:{forward_name(target.url)}"))) == 0
 
         await eventually(is_gone)
-        assert await redis.hlen(keys("forwards")) == 0  # type: ignore[misc]
+        assert await redis.hlen(key("forwards")) == 0  # type: ignore[misc]
 
 
 async def test_two_processes_pass_each_on_once(server: Server, redis: Redis) -> None:
@@ -246,17 +261,17 @@ async def test_without_room_messages_come_first(server: Server, redis: Redis) ->
 
 
 async def test_a_url_that_fails_is_asked_by_one_at_a_time_and_ever_more_rarely() -> None:
-    turns = Turns(rand=lambda: 0.1)
+    breaker = CircuitBreaker(rand=lambda: 0.1)
     began_at = time.monotonic()
     for _ in range(3):
-        turns.failed(time.monotonic())  # closes at once, and then no further before a new try
+        breaker.failed(time.monotonic())  # closes at once, and then no further before a new try
         began = time.monotonic()
-        turns.failed(began - 1)
+        breaker.failed(began - 1)
     at_once = most = 0
 
     async def ask() -> None:
         nonlocal at_once, most
-        async with turns.one():
+        async with breaker.turn():
             at_once += 1
             most = max(most, at_once)
             await asyncio.sleep(0.01)
@@ -265,7 +280,7 @@ async def test_a_url_that_fails_is_asked_by_one_at_a_time_and_ever_more_rarely()
     await asyncio.gather(*(ask() for _ in range(3)))
     assert most == 1
     assert time.monotonic() - began_at >= 0.2
-    turns.took()
+    breaker.succeeded()
     await asyncio.gather(*(ask() for _ in range(3)))
     assert most == 3
     assert forwarding.AT_ONCE_MAX > 3

@@ -13,15 +13,15 @@ import pytest
 from redis.asyncio import Redis
 
 from dispatcher import Dispatcher
-from dispatcher.embedded import Server
-from dispatcher.lanes.keys import Keys
-from dispatcher.lanes.line import Line
-from dispatcher.lanes.registry import Published, Registry
-from dispatcher.lanes.spool import GROUP, Spool
+from dispatcher.store import schema, webhooks
+from dispatcher.store.embedded import Server
+from dispatcher.store.pipeline import Pipeline
+from dispatcher.store.webhooks import GROUP
 from tests.api.conftest import message
 from tests.api.meta import NUMBER, WABA, WEBHOOKS, ApiProcess, api_process, environment, signed, status, webhook
 from tests.cell import eventually
 from tests.servers import PATIENCE_S
+from tests.store.cell import publish, published
 
 CELL = "processes"
 COMMAND = [sys.executable, "-m", "dispatcher", "api"]
@@ -35,8 +35,8 @@ async def test_nothing_acknowledged_is_lost_when_the_process_is_killed(
     server: Server, redis: Redis, tmp_path: Path
 ) -> None:
     """Bodies of many updates are acknowledged faster than they are worked off."""
-    keys, stream = [f"k{i}" for i in range(6000)], Keys(CELL)("webhooks")
-    await Registry(Line(redis), Keys(CELL)).publish([Published(NUMBER, "otp", 80.0, WABA)])
+    keys, stream = [f"k{i}" for i in range(6000)], schema.Cell(CELL).key("webhooks")
+    await publish(redis, CELL, published(NUMBER, "otp", 80.0, WABA))
     async with Dispatcher.connect(server.url, cell=CELL) as client:
         async for ticket in client.send_many(message(key) for key in keys):
             assert ticket.error is None
@@ -59,8 +59,8 @@ async def test_nothing_acknowledged_is_lost_when_the_process_is_killed(
 async def let_go(redis: Redis, stream: str) -> None:
     """Age what the dead process held, instead of waiting for ten seconds."""
     for row in await redis.xpending_range(stream, GROUP, "-", "+", 1000):
-        held = Spool(Line(redis), stream, row["consumer"].decode())
-        await held.give_back([row["message_id"]])
+        give_back = webhooks.give_back(schema.Cell(CELL), stream, row["consumer"].decode(), [row["message_id"]])
+        await Pipeline(redis).run(give_back)
 
 
 async def is_empty(redis: Redis, stream: str) -> bool:
@@ -93,7 +93,7 @@ async def is_refused(api: ApiProcess) -> bool:
 async def test_a_stop_answers_what_is_under_way_and_ends_the_batch(
     server: Server, redis: Redis, tmp_path: Path
 ) -> None:
-    stream = Keys(CELL)("webhooks")
+    stream = schema.Cell(CELL).key("webhooks")
     body = webhook([status("")] * 1000)
     async with api_process(server.url, CELL, tmp_path / "log") as api:
         reader, writer = await begun(api, body)
@@ -127,7 +127,7 @@ async def test_no_body_and_no_secret_is_logged(server: Server, redis: Redis, tmp
             assert (await http.post(WEBHOOKS, content=body)).status_code == 401
             query = {"hub.mode": "subscribe", "hub.verify_token": "open-sesame", "hub.challenge": "1"}
             assert (await http.get(WEBHOOKS, params=query)).status_code == 200
-        await eventually(lambda: is_empty(redis, Keys(CELL)("webhooks")))
+        await eventually(lambda: is_empty(redis, schema.Cell(CELL).key("webhooks")))
         api.send(signal.SIGTERM)
         assert await api.ended() == 0
     log = (tmp_path / "log").read_text()

@@ -6,9 +6,9 @@ import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from dispatcher.message import Message, body
+from dispatcher.lab.processes import Process, clean_environment
+from dispatcher.message.message import Message, body
 from tests.bench.harness import NUMBER, TOKEN, Rig, message
-from tests.bench.processes import Child
 
 _HERE = Path(__file__).parent / "bullmq"
 _FILES = ("package.json", "package-lock.json", "bull.mjs")
@@ -44,8 +44,9 @@ def install(folder: Path) -> Path:
     return folder
 
 
-def _program(installed: Path) -> tuple[str, ...]:
-    return (shutil.which("node") or "node", str(installed / "bull.mjs"))
+def _start(name: str, installed: Path, it: Rig, arguments: list[str]) -> Process:
+    command = [shutil.which("node") or "node", str(installed / "bull.mjs"), *arguments]
+    return Process(name, command, it.folder, clean_environment(), is_piped=True)
 
 
 def _port(it: Rig) -> str:
@@ -56,12 +57,12 @@ async def enqueue(installed: Path, it: Rig, count: int) -> None:
     """Queue the jobs, each with the body that is to be posted."""
     prepared = body(Message.parse(message("bull", 1, "bulk"), default_key=None)).decode()
     arguments = ["enqueue", _port(it), str(count), prepared]
-    with Child(arguments, it.folder / "bull-enqueue", program=_program(installed)) as child:
+    with _start("bull-enqueue", installed, it, arguments) as child:
         await asyncio.to_thread(child.line)
 
 
-def worker(installed: Path, it: Rig, count: int, in_flight: int) -> Child:
+def worker(installed: Path, it: Rig, count: int, in_flight: int) -> Process:
     """Start a worker process, which says when it is ready."""
     target = f"{it.cloud.url}/v25.0/{NUMBER}/messages"
     arguments = ["work", _port(it), str(count), str(in_flight), target, TOKEN]
-    return Child(arguments, it.folder / "bull-worker", program=_program(installed))
+    return _start("bull-worker", installed, it, arguments)

@@ -16,42 +16,23 @@ def _end_with_parent(told: threading.Event) -> None:
     os._exit(1)
 
 
-def _worker() -> None:
-    """Be a worker process, with the settings of the environment."""
-    from dispatcher import process
-    from dispatcher.settings import Settings
-
-    process.work(Settings.load())
-
-
 def _probed(written_to: str) -> None:
+    """Be a worker process that writes down how its event loop fared."""
     from tests.bench import reload
 
     reload.work(Path(written_to))
-
-
-def _simulator(arguments: list[str]) -> None:
-    """Be `dispatcher simulator`."""
-    from dispatcher.cli import main
-
-    sys.argv = ["dispatcher", "simulator", *arguments]
-    main()
 
 
 def main() -> None:
     told = threading.Event()
     threading.Thread(target=_end_with_parent, args=(told,), daemon=True).start()
     what, *arguments = sys.argv[1:]
-    if what == "worker":
-        _worker()
-    elif what == "probed":
-        _probed(*arguments)
-    elif what == "simulator":
-        _simulator(arguments)
-    elif what == "sink":
+    if what == "sink":
         from tests.bench import sink
 
         sink.run()
+    elif what == "probed":
+        _probed(*arguments)
     elif what == "arq":
         from tests.bench import stock_arq
 

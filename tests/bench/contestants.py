@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dispatcher.lanes.connection import connect
-from dispatcher.lanes.keys import Keys
-from dispatcher.policy.gate import room
+from dispatcher.lab.processes import Process
+from dispatcher.policy.bucket import room
 from dispatcher.settings import Settings
+from dispatcher.store.connection import connect
 from tests.bench import bull, stock_arq
-from tests.bench.harness import LATENCY_MS, NUMBER, UNPACED_PER_S, Rig, rig, until
-from tests.bench.processes import Child, Meter
+from tests.bench.harness import CELL, LATENCY_MS, NUMBER, UNPACED_PER_S, Rig, rig, until
+from tests.bench.processes import Meter, start_child
 
 Row = dict[str, Any]
 
@@ -75,10 +75,10 @@ async def _most_sending_until_done(it: Rig) -> int:
     """Wait until nothing waits or is claimed; the most that was seen between claim and settlement."""
     most: int = 0
     deadline = time.monotonic() + _LIMIT_S
-    lanes = Keys().lanes(NUMBER)
+    lanes = CELL.lanes(NUMBER)
     while time.monotonic() < deadline:
         async with it.redis.pipeline(transaction=True) as pipe:
-            for name in (Keys()("sending"), *lanes):
+            for name in (CELL.key("sending"), *lanes):
                 pipe.zcard(name)
             sending, *waiting = await pipe.execute()
         most = max(most, int(sending))
@@ -94,14 +94,14 @@ async def engine(course: Course, in_flight: int, processes: int = 1) -> Row:
         with ExitStack() as stack:
             children = [
                 stack.enter_context(
-                    Child(["raw", it.cloud.url, str(course.count), str(in_flight), keys], it.folder / keys)
+                    start_child(keys, it.folder, "raw", it.cloud.url, str(course.count), str(in_flight), keys)
                 )
                 for keys in _ENGINE_KEYS[:processes]
             ]
             for child in children:
                 child.line()
             workers = {f"worker {i}": child.pid for i, child in enumerate(children, 1)}
-            meter = Meter({**workers, "simulator": it.cloud.child.pid})
+            meter = Meter({**workers, "simulator": it.cloud.process.pid})
             for child in children:
                 child.go()
             said = [json.loads(line) for line in await _lines(children)]
@@ -119,7 +119,7 @@ async def bullmq(course: Course, in_flight: int, installed: Path) -> Row:
         with bull.worker(installed, it, course.count, in_flight) as child:
             child.line()
             before = await it.commands()
-            meter = Meter({"worker 1": child.pid, "redis": it.server.pid, "simulator": it.cloud.child.pid})
+            meter = Meter({"worker 1": child.pid, "redis": it.server.pid, "simulator": it.cloud.process.pid})
             child.go()
             said = json.loads((await _lines([child]))[0])
             used, shares, after = meter.seconds(), meter.shares(), await it.commands()
@@ -138,11 +138,11 @@ async def arq(course: Course, in_flight: int) -> Row:
     """Stock arq, see `stock_arq`."""
     async with course.rig() as it:
         await stock_arq.enqueue(it.server.url, course.count)
-        redis = connect(it.server.url, Keys(), timeout_s=10)
-        with Child(["arq", it.server.url, it.cloud.url, str(in_flight)], it.folder / "arq") as child:
+        redis = connect(it.server.url, CELL, timeout_s=10)
+        with start_child("arq", it.folder, "arq", it.server.url, it.cloud.url, str(in_flight)) as child:
             child.line()
             before = await it.commands()
-            meter = Meter({"worker 1": child.pid, "redis": it.server.pid, "simulator": it.cloud.child.pid})
+            meter = Meter({"worker 1": child.pid, "redis": it.server.pid, "simulator": it.cloud.process.pid})
             child.go()
 
             async def is_done() -> bool:
@@ -163,7 +163,7 @@ async def arq(course: Course, in_flight: int) -> Row:
     }
 
 
-async def _lines(children: Sequence[Child]) -> list[str]:
+async def _lines(children: Sequence[Process]) -> list[str]:
     """What each says next. Only one waits at a time, as each keeps what it has said."""
     return [await asyncio.to_thread(child.line) for child in children]
 

@@ -14,23 +14,23 @@ from prometheus_client import generate_latest
 from redis.asyncio import Redis
 
 from dispatcher import Dispatcher
-from dispatcher.embedded import Server
-from dispatcher.exporter.app import assembled
-from dispatcher.exporter.journal import Journal
-from dispatcher.lanes.keys import Keys
-from dispatcher.lanes.line import Line
-from dispatcher.lanes.registry import Published, Registry
+from dispatcher.exporter.log import ExporterLog
+from dispatcher.exporter.run import assembled
+from dispatcher.lab.deployment import WEBHOOK_PATH, start_api, url_of
+from dispatcher.meta.webhook import read
 from dispatcher.settings import Settings
-from dispatcher.webhooks.reading import read
-from tests.api.meta import NUMBER, WABA, WEBHOOKS, api_process, pinned, signature, status, webhook
+from dispatcher.store.embedded import Server
+from dispatcher.store.schema import Cell
+from tests.api.meta import NUMBER, SECRET, WABA, pinned, signature, status, webhook
 from tests.bench.cloud import cloud
 from tests.bench.harness import TOKEN, UNPACED_PER_S, percentile
+from tests.store.cell import publish, published
 
 Say = Callable[[str], None]
 Row = dict[str, Any]
 
 STATUSES = ("sent", "delivered", "read")
-CELL = "edges"
+CELL = Cell("edges")
 CONNECTIONS = 32
 NUMBERS = 10_000
 
@@ -75,7 +75,7 @@ class Taken:
 
 async def webhooks(server: Server, *, updates: int, a_body: int, per_s: float | None) -> Taken:
     """Send receipts of messages of ours, as fast as they are answered or at a rate, and wait for them to be applied."""
-    prefix, messages = Keys(CELL).prefix, updates // len(STATUSES)
+    messages = updates // len(STATUSES)
     async with Redis.from_url(server.url, protocol=2) as redis:
         await redis.flushall()
         await _enqueue(server.url, redis, messages)
@@ -83,7 +83,7 @@ async def webhooks(server: Server, *, updates: int, a_body: int, per_s: float | 
         async with _door(server) as (host, port):
             began = time.perf_counter()
             times = await _post_all((host, port), requests, per_s and per_s / a_body)
-            while await redis.xlen(f"{prefix}webhooks"):
+            while await redis.xlen(CELL.key("webhooks")):
                 await asyncio.sleep(0.005)
             worked_s = time.perf_counter() - began
         found = await _read(server.url, messages)
@@ -95,21 +95,19 @@ async def webhooks(server: Server, *, updates: int, a_body: int, per_s: float | 
 @asynccontextmanager
 async def _door(server: Server) -> AsyncIterator[tuple[str, int]]:
     """Run an API process, on a core of its own where the system can."""
+    settings = {"REDIS_URL": server.url, "CELL": CELL.name, "APP_SECRETS": SECRET}
     with tempfile.TemporaryDirectory(prefix="dispatcher-bench-") as folder:
         with pinned(1):
-            starting = api_process(server.url, CELL, Path(folder) / "log")
-            api = await starting.__aenter__()
-        try:
-            host, port = api.url.removeprefix("http://").split(":")
+            api = start_api("api", Path(folder), settings)
+        with api:
+            host, port = (await url_of(api)).removeprefix("http://").split(":")
             yield host, int(port)
-        finally:
-            await starting.__aexit__(None, None, None)
 
 
 async def _enqueue(url: str, redis: Redis, count: int) -> None:
-    await Registry(Line(redis), Keys(CELL)).publish([Published(NUMBER, "otp", 80.0, WABA)])
+    await publish(redis, CELL.name, published(NUMBER, "otp", 80.0, WABA))
     content = {"type": "text", "text": {"body": "hello"}}
-    async with Dispatcher.connect(url, cell=CELL, timeout_s=30) as client:
+    async with Dispatcher.connect(url, cell=CELL.name, timeout_s=30) as client:
         given = ({"number": NUMBER, "to": "+15551234567", "key": f"k{i}", "content": content} for i in range(count))
         async for ticket in client.send_many(given):
             if ticket.error:
@@ -117,7 +115,7 @@ async def _enqueue(url: str, redis: Redis, count: int) -> None:
 
 
 async def _read(url: str, count: int) -> int:
-    async with Dispatcher.connect(url, cell=CELL, timeout_s=30) as client:
+    async with Dispatcher.connect(url, cell=CELL.name, timeout_s=30) as client:
         found = [await client.status(f"k{i}") for i in range(count)]
     return sum(record is not None and record.state == "read" for record in found)
 
@@ -126,7 +124,7 @@ def _requests(updates: int, a_body: int) -> Iterator[bytes]:
     rows = [status(f"k{i}", word) for i in range(updates // len(STATUSES)) for word in STATUSES]
     for start in range(0, len(rows), a_body):
         body = webhook(rows[start : start + a_body])
-        yield _head(WEBHOOKS, body, f"X-Hub-Signature-256: {signature(body)}") + body
+        yield _head(WEBHOOK_PATH, body, f"X-Hub-Signature-256: {signature(body)}") + body
 
 
 def _head(path: str, body: bytes, *lines: str) -> bytes:
@@ -163,12 +161,10 @@ async def scrape(server: Server, numbers: int, repeated: int) -> float:
     """Scrape an exporter within this process; the quickest, in seconds."""
     async with Redis.from_url(server.url, protocol=2) as redis:
         await redis.flushall()
-        await Registry(Line(redis), Keys()).publish(
-            Published(str(1000 + n), f"n{n}", 80.0, WABA) for n in range(numbers)
-        )
+        await publish(redis, "main", *(published(str(1000 + n), f"n{n}", 80.0, WABA) for n in range(numbers)))
     took_s = []
     for _ in range(repeated):
-        async with assembled(Settings(redis_url=server.url), Journal("exporter"), 30.0) as metrics:
+        with assembled(Settings(redis_url=server.url), ExporterLog("exporter"), timeout_s=30.0) as metrics:
             began = time.perf_counter()
             await asyncio.to_thread(generate_latest, metrics.registry)
             took_s.append(time.perf_counter() - began)

@@ -11,23 +11,28 @@ from pathlib import Path
 from typing import Any
 
 from dispatcher import Dispatcher
-from dispatcher.embedded import Server
-from dispatcher.lanes.connection import connect
-from dispatcher.lanes.keys import Keys
-from dispatcher.lanes.line import Line
-from dispatcher.lanes.registry import Published, Registry
-from dispatcher.lanes.stops import Stop, Stops
+from dispatcher.lab.deployment import start_worker, write_numbers
+from dispatcher.lab.processes import Process
+from dispatcher.store import numbers as registry
+from dispatcher.store import stops
+from dispatcher.store.connection import connect
+from dispatcher.store.embedded import Server
+from dispatcher.store.pipeline import Pipeline
+from dispatcher.store.schema import Cell
+from dispatcher.store.stops import Stop
 from tests.bench.cloud import Cloud, cloud, sink
-from tests.bench.processes import Child, Meter
+from tests.bench.processes import Meter
+from tests.store.cell import published
 
 NUMBER = "106540352242922"
 SECOND = "106540352242923"
 WABA = "102290129340398"
 TOKEN = "bench-token"
+CELL = Cell()
 LATENCY_MS = 150.0
 UNPACED_PER_S = 100_000.0
 _POLL_S = 0.005
-_START_LIMIT_S = 300.0
+_START_LIMIT_S = 30.0
 
 # What a deployment should have; the rest are the server's defaults.
 _SERVER_OPTIONS = {"appendonly": "yes", "appendfsync": "everysec"}
@@ -69,13 +74,13 @@ class Rig:
     cloud: Cloud
     redis: Any
     stack: ExitStack
-    environment: dict[str, str]
-    workers: list[Child] = field(default_factory=list)
+    settings: Mapping[str, str]
+    workers: list[Process] = field(default_factory=list)
 
     async def register(self) -> None:
         """Publish the numbers, as a command with the numbers file does, so that producers may begin before workers."""
-        numbers = [Published(number, f"bench-{number}", rate, WABA) for number, rate in self.rates.items()]
-        await Registry(Line(self.redis), Keys()).publish(numbers)
+        numbers = [published(number, f"bench-{number}", rate, WABA) for number, rate in self.rates.items()]
+        await Pipeline(self.redis).follow(registry.publish(CELL, numbers))
 
     async def enqueue(self, count: int, *, priority: str = "bulk", prefix: str = "b") -> float:
         """Queue a backlog on the first number; how long it took, in seconds."""
@@ -90,37 +95,37 @@ class Rig:
     async def start(self, count: int) -> None:
         """Start workers, and return when all of them serve."""
         for _ in range(count):
-            child = Child(["worker"], self.folder / f"worker-{len(self.workers) + 1}", self.environment)
-            self.stack.enter_context(child)
-            self.workers.append(child)
+            name = f"worker-{len(self.workers) + 1}"
+            worker = start_worker(name, self.folder, self.settings, "--child-of", str(os.getpid()))
+            self.workers.append(self.stack.enter_context(worker))
 
         async def all_serve() -> bool:
-            for child in self.workers:
-                child.check()
-            return int(await self.redis.zcard(Keys()("processes"))) >= len(self.workers)
+            for worker in self.workers:
+                worker.check()
+            return int(await self.redis.zcard(CELL.key("processes"))) >= len(self.workers)
 
         await until(all_serve, _START_LIMIT_S)
 
     async def hold(self, scope: str = "all") -> None:
         """Put a stop into force: workers serve, and send nothing of it."""
-        await Stops(Line(self.redis), Keys()).add(Stop(scope, "hold", "bench", "bench"))
+        await Pipeline(self.redis).run(stops.add(CELL, Stop(scope, "hold", "bench", "bench")))
 
     async def let_go(self, scope: str = "all") -> None:
         """Lift the stop, and wake the numbers it held."""
-        await Stops(Line(self.redis), Keys()).lift(scope, list(self.rates))
+        await Pipeline(self.redis).follow(stops.lift(CELL, scope, list(self.rates)))
 
     def stop(self) -> None:
         """Stop the workers cleanly."""
-        for child in self.workers:
-            code = child.stop()
+        for worker in self.workers:
+            code = worker.stop()
             if code:
-                raise RuntimeError(f"a worker ended with {code}: {child.last_words()}")
+                raise RuntimeError(f"{worker.name} ended with {code}: {worker.logged[-2000:]}")
         self.workers.clear()
 
     def meter(self) -> Meter:
         """Begin to measure the processes' use of processors."""
-        workers = {f"worker {i}": child.pid for i, child in enumerate(self.workers, 1)}
-        return Meter({**workers, "simulator": self.cloud.child.pid, "redis": self.server.pid})
+        workers = {f"worker {i}": worker.pid for i, worker in enumerate(self.workers, 1)}
+        return Meter({**workers, "simulator": self.cloud.process.pid, "redis": self.server.pid})
 
     async def commands(self) -> dict[str, int]:
         """How often the server ran each command; those that scripts call are among them."""
@@ -129,9 +134,8 @@ class Rig:
 
     async def waiting(self) -> int:
         """Messages that are neither settled nor uncertain."""
-        keys = Keys()
         async with self.redis.pipeline(transaction=False) as pipe:
-            for name in (*keys.lanes(NUMBER), keys("sending")):
+            for name in (*CELL.lanes(NUMBER), CELL.key("sending")):
                 pipe.zcard(name)
             return sum(await pipe.execute())
 
@@ -147,39 +151,29 @@ async def rig(
 ) -> AsyncIterator[Rig]:
     """A server and a simulator of their own in a temporary folder; all of it is gone after the block.
 
-    Each number may send `rate` messages a second. `settings` are added to those of the workers. With `is_cheap` a sink
+    Each number may send `rate` messages a second. `settings` (names without prefix) are added to those of the workers. With `is_cheap` a sink
     that judges nothing and answers at once stands for the simulator.
     """
     with tempfile.TemporaryDirectory(prefix="dispatcher-bench-") as name, ExitStack() as stack:
         folder = Path(name)
-        _write_numbers(folder, rate, numbers)
+        names = {number: f"bench-{number}" for number in numbers}
+        numbers_file = write_numbers(folder, names, rate=rate, waba=WABA, token=TOKEN)
         server = stack.enter_context(Server(options=_SERVER_OPTIONS))
-        redis = connect(server.url, Keys(), timeout_s=30)
+        redis = connect(server.url, CELL, timeout_s=30)
         try:
             standing = sink(folder) if is_cheap else cloud(folder, rate=rate, latency_ms=latency_ms, token=TOKEN)
             async with standing as found:
-                environment = {
-                    "DISPATCHER_REDIS_URL": server.url,
-                    "DISPATCHER_GRAPH_URL": found.url,
-                    "DISPATCHER_NUMBERS_FILE": str(folder / "numbers.toml"),
-                    "DISPATCHER_METRICS_PORT": "0",
+                given = {
+                    "REDIS_URL": server.url,
+                    "GRAPH_URL": found.url,
+                    "NUMBERS_FILE": str(numbers_file),
+                    "METRICS_PORT": "0",
                     **(settings or {}),
                 }
-                yield Rig(folder, dict.fromkeys(numbers, rate), server, found, redis, stack, environment)
+                yield Rig(folder, dict.fromkeys(numbers, rate), server, found, redis, stack, given)
                 stack.close()
         finally:
             await redis.aclose()
-
-
-def _write_numbers(folder: Path, rate: float, numbers: tuple[str, ...]) -> None:
-    (folder / "token").write_text(TOKEN)
-    (folder / "numbers.toml").write_text(
-        "".join(
-            f'[numbers.{number}]\nname = "bench-{number}"\nwaba_id = "{WABA}"\nmessages_per_second = {rate}\n'
-            'access_token = { file = "token" }\n'
-            for number in numbers
-        )
-    )
 
 
 async def until(holds: Callable[[], Awaitable[bool]], limit_s: float, every_s: float = _POLL_S) -> None:

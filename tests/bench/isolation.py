@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from dispatcher.lanes.keys import Keys
-from tests.bench.harness import NUMBER, SECOND, Rig, rig
+from tests.bench.harness import CELL, NUMBER, SECOND, Rig, rig
 from tests.bench.latency import latencies_ms, summary
 
 Say = Callable[[str], None]
@@ -19,7 +18,7 @@ STATES = (CALM, "busy", *TROUBLES)
 _GAP_S = (0.01, 0.05)
 # Short, so that POSTs that hang also run out of time while it is measured, and not only pile up.
 _DEADLINE_S = 4.5
-_SETTINGS = {"DISPATCHER_HTTP_TIMEOUT_S": str(_DEADLINE_S), "DISPATCHER_HTTP_TIMEOUT_URGENT_S": str(_DEADLINE_S)}
+_SETTINGS = {"HTTP_TIMEOUT_S": str(_DEADLINE_S), "HTTP_TIMEOUT_URGENT_S": str(_DEADLINE_S)}
 _THROTTLED_CODE = 130429
 
 
@@ -50,9 +49,9 @@ async def _measure(state: str, count: int, backlog: int) -> Row:
 async def _begin(it: Rig, state: str, backlog: int) -> None:
     """Bring the first number into its state, and give it a backlog."""
     if state == "throttled":
-        await it.cloud.rule(number=NUMBER, code=_THROTTLED_CODE)
+        await it.cloud.simulator.add_rule(number=NUMBER, code=_THROTTLED_CODE)
     elif state == "hanging":
-        await it.cloud.rule(number=NUMBER, fault="hang_after")
+        await it.cloud.simulator.add_rule(number=NUMBER, fault="hang_after")
     elif state == "stopped":
         await it.hold(f"number:{NUMBER}")
     if state != CALM:
@@ -66,11 +65,11 @@ async def _evidence(it: Rig, state: str) -> Row:
         RuntimeError: it was not in trouble as it should be.
     """
     outcomes = Counter(one.outcome for one in await it.cloud.arrivals() if one.number == NUMBER)
-    why = await it.redis.hget(Keys().gate(NUMBER), "why")
+    why = await it.redis.hget(CELL.gate(NUMBER), "why")
     found: Row = {
         "posts": dict(outcomes),
         "waiting": await it.waiting(),
-        "uncertain": int(await it.redis.zcard(Keys()("uncertain"))),
+        "uncertain": int(await it.redis.zcard(CELL.key("uncertain"))),
         "gate": (why or b"").decode(),
     }
     is_as_meant = {

@@ -1,95 +1,22 @@
-"""Processes of a measurement, started and ended here, and how much of a processor each used."""
+"""Processes of a measurement, started here, and how much of a processor each used."""
 
 import os
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+
+from dispatcher.lab.processes import Process, clean_environment
 
 _ROOT = Path(__file__).parents[2]
-_STOP_LIMIT_S = 120.0
-_KEEPS_STILL = "DISPATCHER_"
-_OURS = (sys.executable, "-m", "tests.bench.children")
 
 
-def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """This environment without settings of ours, and with `extra`."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_KEEPS_STILL)}
-    return {**kept, "PYTHONPATH": str(_ROOT), **extra}
-
-
-class Child:
-    """One process, one of `children.py` unless another program is named; its standard error is in `log`."""
-
-    def __init__(
-        self,
-        arguments: Sequence[str],
-        folder: Path,
-        environment: Mapping[str, str] | None = None,
-        *,
-        program: Sequence[str] = _OURS,
-    ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.log = folder / "stderr"
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*program, *arguments],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                cwd=folder,  # no .env there
-                env=clean_environment(environment or {}),
-                start_new_session=True,
-            )
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def line(self) -> str:
-        """The next line that the process prints; waits for it."""
-        assert self._process.stdout is not None
-        line: str = self._process.stdout.readline().strip()
-        if not line:
-            raise RuntimeError(f"the process said nothing: {self.last_words()}")
-        return line
-
-    def go(self) -> None:
-        """Tell a process that has said it is ready to begin."""
-        assert self._process.stdin is not None
-        self._process.stdin.write("go\n")
-        self._process.stdin.flush()
-
-    def last_words(self) -> str:
-        return self.log.read_text(errors="replace")[-2000:]
-
-    def check(self) -> None:
-        """Raise if the process has ended."""
-        if self._process.poll() is not None:
-            raise RuntimeError(f"a process ended with {self._process.returncode}: {self.last_words()}")
-
-    def stop(self) -> int:
-        """Ask the process to end, and end it if it does not; its exit code."""
-        if self._process.poll() is None:
-            self._process.terminate()
-        try:
-            self._process.wait(_STOP_LIMIT_S)  # its standard input stays open until it has ended
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-        self._process.communicate()
-        return self._process.returncode
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
+def start_child(
+    name: str, folder: Path, what: str, *arguments: str, settings: Mapping[str, str] | None = None
+) -> Process:
+    """Start one of `children.py`; what it logs is in `<name>.log` in the folder."""
+    command = [sys.executable, "-m", "tests.bench.children", what, *arguments]
+    return Process(name, command, folder, clean_environment(settings) | {"PYTHONPATH": str(_ROOT)}, is_piped=True)
 
 
 def cpu_s(pid: int) -> float | None:

@@ -6,8 +6,8 @@ import json
 import time
 from collections.abc import Callable
 
-from dispatcher.graph import Graph
-from dispatcher.message import Message, body
+from dispatcher.message.message import Message, body
+from dispatcher.meta.graph import Graph
 from dispatcher.policy.outcome import Answer
 from tests.bench.harness import NUMBER, TOKEN, message
 

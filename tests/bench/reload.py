@@ -6,6 +6,7 @@ only as much is the worker's own as it used a processor meanwhile: for the rest 
 
 import asyncio
 import json
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,12 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dispatcher import Dispatcher, app, host, logs
-from dispatcher.lanes.keys import Keys
-from dispatcher.load import Load
+from dispatcher import Dispatcher
+from dispatcher.lab.deployment import write_numbers
+from dispatcher.observe import logs, process
 from dispatcher.settings import NumbersFile, Settings
-from tests.bench.harness import NUMBER, WABA, Rig, message, percentile, rig, until
-from tests.bench.processes import Child
+from dispatcher.worker import run
+from dispatcher.worker.serve import LoopLag
+from tests.bench.harness import CELL, NUMBER, TOKEN, WABA, Rig, message, percentile, rig, until
+from tests.bench.processes import start_child
 
 Say = Callable[[str], None]
 Row = dict[str, Any]
@@ -45,8 +48,8 @@ async def measure(say: Say, plan: Plan) -> list[Row]:
     async with rig(rate=RATE, numbers=ids, is_cheap=True) as it:
         await it.register()
         lags = it.folder / "lags.json"
-        worker = it.stack.enter_context(Child(["probed", str(lags)], it.folder / "worker-1", it.environment))
-        it.workers.append(worker)
+        worker = start_child("worker-1", it.folder, "probed", str(lags), settings=it.settings)
+        it.workers.append(it.stack.enter_context(worker))
         await until(lambda: _serves(it, plan.numbers), _LIMIT_S)
         async with _traffic(it, ids[:_BUSY]):
             await asyncio.sleep(_WARM_S)
@@ -69,8 +72,8 @@ def work(written_to: Path) -> None:
     settings = Settings.load()
     logs.set_up(settings.log_level, settings.log_format)
     numbers = NumbersFile.load(settings.numbers_file)
-    host.freeze()
-    host.allow_sockets()
+    process.freeze()
+    process.allow_sockets()
     uvloop.run(_probed(settings, numbers, written_to))
 
 
@@ -83,8 +86,8 @@ async def _probed(settings: Settings, numbers: NumbersFile, written_to: Path) ->
         before, used_s = used_s, time.process_time()
         lags.append((time.monotonic(), lag_s, min(lag_s, used_s - before)))
 
-    probe = asyncio.create_task(Load(note, _PROBED_EVERY_S).measure())
-    await app.run(settings, numbers)
+    probe = asyncio.create_task(LoopLag(note, _PROBED_EVERY_S).measure())
+    await run.run(settings, numbers)
     probe.cancel()
     written_to.write_text(json.dumps(lags))
 
@@ -139,24 +142,26 @@ def _row(window: Row, lags: list[tuple[float, float, float]], numbers: int) -> R
 
 
 async def _serves(it: Rig, count: int) -> bool:
-    for child in it.workers:
-        child.check()
+    for worker in it.workers:
+        worker.check()
     processes = await _processes(it)
-    return bool(processes) and int(await it.redis.hlen(Keys().serves(processes[0]))) == count
+    return bool(processes) and int(await it.redis.hlen(CELL.serves(processes[0]))) == count
 
 
 async def _processes(it: Rig) -> list[str]:
-    return [name.decode() for name in await it.redis.zrange(Keys()("processes"), 0, -1)]
+    return [name.decode() for name in await it.redis.zrange(CELL.key("processes"), 0, -1)]
 
 
 async def _change_rates(it: Rig, ids: tuple[str, ...]) -> None:
     """Give every number another rate, and wait until all gates have it."""
-    _replace(it.folder / "numbers.toml", _numbers(ids, RATE - 1))
+    names = {number: f"bench-{number}" for number in ids}
+    with tempfile.TemporaryDirectory(dir=it.folder) as folder:
+        write_numbers(Path(folder), names, rate=RATE - 1, waba=WABA, token=TOKEN).replace(it.folder / "numbers.toml")
 
     async def all_have_it() -> bool:
         async with it.redis.pipeline(transaction=False) as pipe:
             for number in ids[:: max(1, len(ids) // 100)]:
-                pipe.hget(Keys().gate(number), "rate")
+                pipe.hget(CELL.gate(number), "rate")
             return {float(rate) for rate in await pipe.execute()} == {RATE - 1}
 
     await until(all_have_it, _LIMIT_S, every_s=0.1)
@@ -165,22 +170,14 @@ async def _change_rates(it: Rig, ids: tuple[str, ...]) -> None:
 async def _change_tokens(it: Rig, ids: tuple[str, ...]) -> None:
     """Give every number another token, which the endpoint does not check, and wait until it is known of the last."""
     [process] = await _processes(it)
-    before = await it.redis.hget(Keys().serves(process), ids[-1])
+    before = await it.redis.hget(CELL.serves(process), ids[-1])
     _replace(it.folder / "token", _OTHER_TOKEN)
 
     async def is_said() -> bool:
-        return bool(await it.redis.hget(Keys().serves(process), ids[-1]) != before)
+        return bool(await it.redis.hget(CELL.serves(process), ids[-1]) != before)
 
     await until(is_said, _LIMIT_S, every_s=0.1)
     await asyncio.sleep(1.0)  # all numbers are looked at once
-
-
-def _numbers(ids: tuple[str, ...], rate: float) -> str:
-    return "".join(
-        f'[numbers.{number}]\nname = "bench-{number}"\nwaba_id = "{WABA}"\nmessages_per_second = {rate}\n'
-        'access_token = { file = "token" }\n'
-        for number in ids
-    )
 
 
 def _replace(path: Path, text: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from dispatcher.embedded import find_server
+from dispatcher.store.embedded import find_server
 from tests.bench.aims import ANSWERS, aim_of, waited_for_core
 from tests.bench.harness import cores
 

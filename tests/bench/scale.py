@@ -8,11 +8,10 @@ from statistics import fmean
 from typing import Any
 
 from dispatcher import Dispatcher
-from dispatcher.lanes.keys import Keys
-from dispatcher.message import Message, body, new_key
+from dispatcher.message.message import Message, body, new_key
 from tests.bench import claims
 from tests.bench.claims import Case
-from tests.bench.harness import CONTENT, NUMBER, UNPACED_PER_S, Rig, message, rig, until
+from tests.bench.harness import CELL, CONTENT, NUMBER, UNPACED_PER_S, Rig, message, rig, until
 
 Say = Callable[[str], None]
 Row = dict[str, Any]
@@ -100,15 +99,15 @@ async def _used_bytes(it: Rig) -> int:
 
 async def _weights(it: Rig, keys: list[str], empty: int) -> Row:
     """Bytes a message: all that the server uses more than when it was empty, and the parts that make it up."""
-    count, cell = len(keys), Keys()
+    count = len(keys)
     sampled = keys[:: max(1, count // _SAMPLED)]
-    sets = [cell("expiry"), cell("sending"), cell("uncertain"), *cell.lanes(NUMBER)]
+    sets = [CELL.key("expiry"), CELL.key("sending"), CELL.key("uncertain"), *CELL.lanes(NUMBER)]
     return {
         "used_bytes": round((await _used_bytes(it) - empty) / count),
-        "record_bytes": await _mean_bytes(it, [f"{cell.prefix}msg:{key}" for key in sampled]),
-        "body_bytes": await _mean_bytes(it, [f"{cell.prefix}body:{key}" for key in sampled]),
+        "record_bytes": await _mean_bytes(it, [CELL.key(f"msg:{key}") for key in sampled]),
+        "body_bytes": await _mean_bytes(it, [CELL.key(f"body:{key}") for key in sampled]),
         "sets_bytes": round(sum(await _sizes(it, sets)) / count),
-        "events_bytes": round(sum(await _sizes(it, [cell("events")])) / count),
+        "events_bytes": round(sum(await _sizes(it, [CELL.key("events")])) / count),
     }
 
 

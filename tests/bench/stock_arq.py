@@ -8,7 +8,7 @@ from arq import Worker, create_pool
 from arq.connections import RedisSettings
 from arq.worker import func
 
-from dispatcher.message import Message, body
+from dispatcher.message.message import Message, body
 from tests.bench.harness import NUMBER, TOKEN, message
 
 

@@ -13,16 +13,16 @@ import pytest
 from rich.console import Console
 
 from dispatcher import Dispatcher
-from dispatcher.embedded import Server
-from dispatcher.lanes.connection import connect
-from dispatcher.lanes.keys import Keys
-from dispatcher.lanes.line import Line
-from dispatcher.lanes.registry import Published, Registry
+from dispatcher.store import numbers
+from dispatcher.store.connection import connect
+from dispatcher.store.embedded import Server
+from dispatcher.store.pipeline import Pipeline
 from tests.bench import __main__ as bench
 from tests.bench import aims, bull, contestants, isolation, report, throughput
 from tests.bench.contestants import Course
 from tests.bench.filling import fill
-from tests.bench.harness import NUMBER, WABA, message
+from tests.bench.harness import CELL, NUMBER, WABA, message
+from tests.store.cell import published
 
 pytestmark = pytest.mark.long
 
@@ -117,8 +117,8 @@ async def test_a_message_that_comes_twice_spoils_a_run() -> None:
 
 async def test_a_fill_by_the_server_is_what_a_producer_would_have_queued() -> None:
     with Server() as server:
-        redis = connect(server.url, Keys(), timeout_s=10)
-        await Registry(Line(redis), Keys()).publish([Published(NUMBER, "bench", 80, WABA)])
+        redis = connect(server.url, CELL, timeout_s=10)
+        await Pipeline(redis).follow(numbers.publish(CELL, [published(NUMBER, "bench", 80, WABA)]))
         await fill(redis, 2)
         (filled, _), _ = await _waiting(redis)
         async with Dispatcher.connect(server.url) as producer:
@@ -130,17 +130,17 @@ async def test_a_fill_by_the_server_is_what_a_producer_would_have_queued() -> No
 
 
 async def _waiting(redis: Any) -> tuple[list[bytes], int]:
-    lane = Keys().lane(NUMBER, 2)
+    lane = CELL.lane(NUMBER, 2)
     return await redis.zrange(lane, 0, -1), await redis.zcard(lane)
 
 
 async def _lying(redis: Any, key: bytes) -> dict[str, Any]:
     """What there is of a message, but for its times and the fingerprint of its recipient."""
-    prefix = Keys().prefix.encode()
+    prefix = CELL.prefix.encode()
     record = await redis.hgetall(prefix + b"msg:" + key)
     lasts = int(record[b"expires"]) - int(record[b"due"])
     changing = {b"enqueued", b"due", b"expires", b"fingerprint"}
-    listed = [await redis.zscore(name, key) for name in (Keys().lane(NUMBER, 2), Keys()("expiry"))]
+    listed = [await redis.zscore(name, key) for name in (CELL.lane(NUMBER, 2), CELL.key("expiry"))]
     return {
         "record": {name: value for name, value in record.items() if name not in changing},
         "fields": sorted(record),

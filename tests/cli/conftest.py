@@ -13,13 +13,13 @@ from redis.asyncio import Redis
 from typer.testing import CliRunner
 
 from dispatcher.cli.commands import app
-from dispatcher.embedded import Server
-from dispatcher.lanes.registry import Published
-from tests.lanes.cell import NUMBER, OTHER, WABA, Cell
+from dispatcher.store import numbers
+from dispatcher.store.embedded import Server
+from tests.store.cell import NUMBER, OTHER, WABA, Cell, published
 
 _Answer = TypeVar("_Answer")
 
-NUMBERS = [Published(NUMBER, "otp-us", 80.0, WABA), Published(OTHER, "campaigns", 1000.0, "")]
+NUMBERS = [published(NUMBER, "otp-us", 80.0, WABA), published(OTHER, "campaigns", 1000.0, "")]
 NUMBERS_FILE = f"""
 [numbers.{NUMBER}]
 name = "otp-us"
@@ -62,13 +62,13 @@ class Commands:
             async with Redis.from_url(self.url, protocol=2) as redis:
                 cell = Cell(redis)
                 answer = await work(cell)
-                await cell.line.idle()
+                await cell.pipeline.idle()
                 return answer
 
         return asyncio.run(arranged())
 
     def register(self) -> None:
-        self.arrange(lambda cell: cell.registry.publish(NUMBERS))
+        self.arrange(lambda cell: cell.run(numbers.publish, NUMBERS))
 
 
 def one_line(text: str) -> str:
@@ -79,6 +79,7 @@ def one_line(text: str) -> str:
 def commands(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Commands:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DISPATCHER_REDIS_URL", server.url)
+    monkeypatch.setenv("COLUMNS", "140")
     commands = Commands(server.url)
     commands.arrange(lambda cell: cell.redis.flushall())
     return commands

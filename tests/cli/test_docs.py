@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from dispatcher.cli.commands import app
-from dispatcher.cli.durations import duration_s
+from dispatcher.cli.output import duration_s
 
 DOCS = Path(__file__).parents[2] / "docs" / "commands.md"
 

@@ -5,18 +5,19 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from dispatcher.embedded import Server
+from dispatcher.store.embedded import Server
 from tests.cli.conftest import Commands
-from tests.lanes.cell import NUMBER, Cell
-from tests.servers import PATIENCE_S, wait_until
+from tests.store.cell import NUMBER, Cell
 
 STREAM = "dispatch:{main}:events"
+PATIENCE_S = 20.0
 COMMAND = [sys.executable, "-m", "dispatcher", "events"]
 HOUR_MS = 3_600_000
 
@@ -101,7 +102,7 @@ def test_types_and_keys_are_filtered(commands: Commands) -> None:
 def test_a_type_that_nobody_knows_is_wondered_at(commands: Commands) -> None:
     said = commands.run("events", "--type", "raed")
     assert (said.code, said.out) == (0, "")
-    assert said.err.startswith("dispatcher: no type raed is known, there is accepted, dead, ")
+    assert said.err.startswith("dispatcher: there is no type raed; there are accepted, dead, ")
 
 
 def test_what_is_older_can_be_left_out(commands: Commands) -> None:
@@ -140,11 +141,11 @@ def test_the_other_streams_hide_who_wrote_from_people(commands: Commands) -> Non
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["--group", "crm", "--since", "1h"], "give a group, or --since"),
-        (["--group", ""], "no group"),
-        (["--key", "k1", "--stream", "inbound"], "--key is for --stream events"),
+        (["--group", "crm", "--since", "1h"], "--group and --since cannot be used together"),
+        (["--group", ""], "--group needs a name"),
+        (["--key", "k1", "--stream", "inbound"], "--key works with --stream events only"),
         (["--stream", "webhooks"], "'webhooks' is not one of 'events', 'inbound', 'updates'"),
-        (["--since", "soon"], "is no duration"),
+        (["--since", "soon"], "is not a duration"),
     ],
 )
 def test_wrong_usage(commands: Commands, arguments: list[str], why: str) -> None:
@@ -184,7 +185,10 @@ def test_following_ends_cleanly_when_interrupted(commands: Commands, server: Ser
 def test_following_begins_now(commands: Commands, server: Server) -> None:
     tell(commands, told("old"))
     with following(server, "--follow") as process:
-        wait_until(lambda: blocked(commands))
+        deadline = time.monotonic() + PATIENCE_S
+        while not blocked(commands):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
         tell(commands, told("new"))
         assert read_line(process).split()[-1] == "new"
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher import errors, fields
-from dispatcher.cli.feed import batch_key
+from dispatcher import errors
 from dispatcher.cli.jsonlines import LINE_BYTES_MAX, Line, Splitter, read
-from dispatcher.message import Message
+from dispatcher.cli.sendfile import batch_key
+from dispatcher.message.message import Message, read_key
 
 NUMBER = "106540352242922"
 HELLO = {"type": "text", "text": {"body": "Hello"}}
@@ -88,4 +88,4 @@ def test_a_key_of_a_batch_is_that_of_number_recipient_and_content() -> None:
 def test_the_longest_batch_still_makes_a_key() -> None:
     message = Message.parse({"number": NUMBER, "to": "+15551234567", "content": HELLO})
     made = batch_key("b" * 100, NUMBER, message)
-    assert fields.key(made) == made
+    assert read_key(made) == made

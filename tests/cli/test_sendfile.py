@@ -9,7 +9,7 @@ import pytest
 
 from dispatcher.cli.jsonlines import LINE_BYTES_MAX
 from tests.cli.conftest import Commands
-from tests.lanes.cell import NUMBER, OTHER, Cell
+from tests.store.cell import NUMBER, OTHER, Cell
 
 TEXT = {"type": "text", "text": {"body": "Hello"}}
 HELLO = {"number": "otp-us", "to": "+15551234567", "content": TEXT}
@@ -29,14 +29,14 @@ def waiting(commands: Commands, number: str = NUMBER, lane: int = 1) -> list[str
     """The keys in a lane, in their order."""
 
     async def look(cell: Cell) -> list[str]:
-        return [key.decode() for key in await cell.redis.zrange(cell.keys(f"lane:{number}:{lane}"), 0, -1)]
+        return [key.decode() for key in await cell.redis.zrange(cell.key(f"lane:{number}:{lane}"), 0, -1)]
 
     return commands.arrange(look)
 
 
 def record(commands: Commands, key: str) -> dict[str, str]:
     async def look(cell: Cell) -> dict[str, str]:
-        found = await cell.redis.hgetall(cell.keys("msg:" + key))
+        found = await cell.redis.hgetall(cell.key("msg:" + key))
         return {name.decode(): value.decode() for name, value in found.items()}
 
     return commands.arrange(look)
@@ -119,8 +119,8 @@ def test_lines_without_a_key_are_refused_before_anything_is_queued(commands: Com
     assert (said.code, said.out, said.err) == (
         1,
         "",
-        "dispatcher: key: missing in 2 of 4 lines, first in line 4; nothing was queued. Give each line a key, or all "
-        "of them --batch NAME, so that sending the file again queues nothing twice",
+        "dispatcher: key: missing in 2 of 4 lines, first in line 4; nothing was queued. Give every line a key, or use "
+        "--batch NAME, so that sending the file again queues nothing twice",
     )
     assert waiting(commands) == []
 
@@ -142,7 +142,7 @@ def test_identical_lines_without_keys_are_one_message(commands: Commands) -> Non
     found = commands.json("send", "--file", write(HELLO, same, HELLO, other), "--batch", "b")
     assert counts(found) == ("done", 4, 2, 2, 0)
     assert (len(waiting(commands)), len(waiting(commands, OTHER))) == (1, 1)
-    assert commands.run("send", "--file", write(HELLO), "--batch", "b").out.startswith("0 queued, 1 known already, in ")
+    assert commands.run("send", "--file", write(HELLO), "--batch", "b").out.startswith("0 queued, 1 already known, in ")
 
 
 # what holds for all lines, and for one
@@ -192,17 +192,17 @@ def test_a_number_flag_that_is_unknown_is_refused_once(commands: Commands) -> No
     [
         (("--file", "no.jsonl"), "no.jsonl cannot be read: No such file or directory"),
         (("--file", "."), ". cannot be read: Is a directory"),
-        (("--file", "m.jsonl", "--to", "+15551234567", "--param", "x"), "--to, --param: not with --file"),
+        (("--file", "m.jsonl", "--to", "+15551234567", "--param", "x"), "--to, --param cannot be used with --file"),
         (("--file", "m.jsonl", "--batch", "spring offer"), "--batch must be 1 to 100 characters"),
         (("--file", "m.jsonl", "--batch", "b" * 101), "--batch must be 1 to 100 characters"),
         (("--file", "m.jsonl", "--campaign", "spring offer"), "campaign: must be a string of 1 to 64 characters"),
         (("--file", "m.jsonl", "--refused", "m.jsonl"), "--refused m.jsonl is the file to send: give another"),
         (("--file", "m.jsonl", "--refused", "no/r.jsonl"), "--refused no/r.jsonl cannot be written: No such file"),
-        (("--file", "m.jsonl", "--wait", "long"), "'long' is no duration"),
+        (("--file", "m.jsonl", "--wait", "long"), "'long' is not a duration"),
         (("--number", "otp-us", "--text", "Hello"), "give --number and --to, or --file"),
         (
             ("--number", "otp-us", "--to", "+15551234567", "--text", "x", "--wait", "1s"),
-            "--wait: not with a single message",
+            "--wait cannot be used with a single message",
         ),
     ],
 )
@@ -220,4 +220,4 @@ def test_flags_that_do_not_go_together_are_wrong_usage(commands: Commands, flags
 def test_a_full_disk_under_the_refused_lines_is_said(commands: Commands, lines: int) -> None:
     said = commands.run("send", "--file", write(*["{"] * lines), "--refused", "/dev/full", "--json")
     assert (said.code, said.json["ended"]) == (1, "broken")
-    assert said.err.startswith("dispatcher: cannot go on: No space left on device; 0 messages were queued. ")
+    assert said.err.startswith("dispatcher: stopped: No space left on device; 0 messages were queued. ")

@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,12 @@ from typing import IO, Any
 
 import pytest
 
-from dispatcher.embedded import Server
+from dispatcher.store.embedded import Server
 from tests.cli.conftest import Commands, one_line
 from tests.cli.test_sendfile import HELLO, counts, text, waiting, write
-from tests.servers import PATIENCE_S, OwnServer, wait_until
+from tests.servers import OwnServer
 
+PATIENCE_S = 30.0
 AGAIN = "Run it again with the same lines: none is queued twice"
 # Says in the end how much memory the process ever had.
 MEASURED = """
@@ -51,11 +53,23 @@ class Running:
 def sending(*flags: str, path: str = "-") -> Iterator[Running]:
     command = [sys.executable, "-m", "dispatcher", "send", "--file", path, "--json", *flags]
     pipe = subprocess.PIPE
-    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    # a shell that put us into the background had us ignore interrupts, and with us our children
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
     with process:
         assert process.stdin is not None
         yield Running(process, process.stdin)
         process.kill()
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def numbered(count: int, *, body: str = "Hello") -> list[dict[str, Any]]:
@@ -88,7 +102,7 @@ def own(commands: Commands, own_server: OwnServer, monkeypatch: pytest.MonkeyPat
 def test_standard_input_is_queued_as_it_comes(commands: Commands) -> None:
     with sending("--batch", "b") as running:
         running.write(HELLO)
-        wait_until(lambda: len(waiting(commands)) == 1)
+        eventually(lambda: len(waiting(commands)) == 1)
         running.write(HELLO, {**HELLO, "to": "+15551234568"})
         code, found, err = running.ended()
     assert (code, *counts(found), err) == (0, "done", 3, 2, 1, 0, "")
@@ -118,7 +132,7 @@ def test_standard_input_without_a_batch_is_checked_first(commands: Commands, as_
 def test_an_interrupt_counts_what_was_queued(commands: Commands) -> None:
     with sending("--batch", "b") as running:
         running.write(*numbered(130))
-        wait_until(lambda: len(waiting(commands)) == 130)
+        eventually(lambda: len(waiting(commands)) == 130)
         running.process.send_signal(signal.SIGINT)
         code, found, err = running.ended()
     assert (code, *counts(found)) == (130, "interrupted", 130, 130, 0, 0)
@@ -170,7 +184,7 @@ def test_redis_lost_on_the_way_says_what_was_queued(own: tuple[Commands, Server]
     commands, server = own
     with sending("--batch", "b") as running:
         running.write(*numbered(70))
-        wait_until(lambda: len(waiting(commands)) == 70)
+        eventually(lambda: len(waiting(commands)) == 70)
         server.kill()
         running.write(*numbered(71)[70:])
         code, found, err = running.ended()
@@ -182,7 +196,7 @@ def test_redis_lost_on_the_way_says_what_was_queued(own: tuple[Commands, Server]
 
 
 def test_data_of_another_kind_ends_a_file(commands: Commands) -> None:
-    commands.arrange(lambda cell: cell.redis.set(cell.keys("due"), "x"))
+    commands.arrange(lambda cell: cell.redis.set(cell.key("due"), "x"))
     said = commands.run("send", "--file", write(*numbered(300)), "--json")
     assert (said.code, said.json["ended"], said.json["queued"]) == (1, "broken", 0)
 
@@ -192,7 +206,7 @@ def test_data_of_another_kind_ends_a_file(commands: Commands) -> None:
 
 def memory_kb(path: str, lines: int, queued: int) -> int:
     command = [sys.executable, "-c", MEASURED, "send", "--file", path, "--json", "--refused", "refused.jsonl"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=10 * PATIENCE_S, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert counts(json.loads(done.stdout)) == ("done", lines, queued, 0, lines - queued)
     *_, most = done.stderr.split()
     return int(most) // (1024 if sys.platform == "darwin" else 1)
@@ -207,16 +221,14 @@ def generated(lines: int, good_each: int) -> str:
     return "big.jsonl"
 
 
-@pytest.mark.long
 def test_memory_does_not_grow_with_the_file(commands: Commands) -> None:
     small = memory_kb(generated(2000, 20), 2000, 100)
     commands.arrange(lambda cell: cell.redis.flushall())
     commands.register()
-    assert memory_kb(generated(100_000, 20), 100_000, 5_000) < small + 10_000
+    assert memory_kb(generated(200_000, 20), 200_000, 10_000) < small + 16_000
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(20 * PATIENCE_S)
 @pytest.mark.usefixtures("commands")
 def test_a_million_lines_are_queued() -> None:
     assert memory_kb(generated(1_000_000, 1), 1_000_000, 1_000_000) < 120_000

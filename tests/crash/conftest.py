@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.embedded import Server
 from dispatcher.simulator import SimulatedNumber, Simulator, SimulatorSettings
+from dispatcher.store.embedded import Server
 from tests.cell import OTP, SHOP, TOKEN, UNPACED, Cell
 from tests.cell import cell as open_cell
 from tests.crash.workers import PATIENT

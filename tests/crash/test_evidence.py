@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import structlog
 
-from dispatcher import logs
-from dispatcher.embedded import Server
+from dispatcher.observe import logs
 from dispatcher.simulator import AnswerRule, Faults, SimulatedNumber, Simulator, SimulatorSettings
+from dispatcher.store.embedded import Server
 from tests.cell import NAMES, OTP, SHOP, TOKEN, UNPACED, Cell, eventually, posted
 from tests.cell import cell as open_cell
 from tests.crash.doors import door
@@ -240,7 +240,9 @@ async def test_silence_proves_only_what_the_door_was_open_for(
             await cell.becomes("order-2", "read")
             await last_look(cell, "order-1")
             found = await cell.becomes("order-1", "dead")
-        assert (found.cause, found.error) == ("held", "webhook door had a gap")
+        # the new door marks the gap, and half a second later at most forgets the dead one that is silent
+        assert found.cause == "held"
+        assert found.error in {"webhook door had a gap", "a webhook door is silent"}
         assert len(cell.posts("order-1")) == 1
 
 

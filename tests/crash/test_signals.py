@@ -3,19 +3,19 @@
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from dispatcher.embedded import Server
+from dispatcher.lab.deployment import start_worker
+from dispatcher.lab.processes import Process
 from dispatcher.simulator import Simulator
+from dispatcher.store.embedded import Server
 from tests.cell import OTP, RATE, Cell, eventually, posted
 from tests.cell import cell as open_cell
-from tests.crash.workers import PATIENT, SHORT, WorkerProcess, environment, workers
+from tests.crash.workers import PATIENT, SHORT, settings_of, workers
 from tests.proxy import Holder
-from tests.servers import PATIENCE_S, OwnServer
+from tests.servers import OwnServer
 
 pytestmark = pytest.mark.crash
 
@@ -82,8 +82,8 @@ async def test_a_number_given_back_by_sigterm_is_served_by_another_at_once(cell:
     assert len(cell.posts()) == 150
 
 
-async def owner_of(cell: Cell, started: list[WorkerProcess]) -> WorkerProcess:
-    async def owner() -> WorkerProcess | None:
+async def owner_of(cell: Cell, started: list[Process]) -> Process:
+    async def owner() -> Process | None:
         name = await cell.redis.hget(f"{cell.prefix}gate:{OTP}", "owner")
         return next((w for w in started if name and f"-{w.pid}-" in name.decode()), None)
 
@@ -196,17 +196,14 @@ def is_alive(pid: int) -> bool:
 async def test_a_worker_that_never_reached_redis_ends_at_once(cell: Cell, own_server: OwnServer) -> None:
     server = own_server()
     await asyncio.to_thread(server.kill)
-    environ = environment(cell) | {"DISPATCHER_REDIS_URL": server.url}
-    log = cell.numbers_file.parent / "worker.log"
-    with log.open("wb") as out:
-        process = subprocess.Popen([sys.executable, "-m", "dispatcher", "worker"], env=environ, stderr=out)
+    settings = settings_of(cell) | {"REDIS_URL": server.url}
+    worker = start_worker("worker", cell.numbers_file.parent, settings)
     try:
-        await says(log, "redis.lost")
-        process.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(process.wait, PATIENCE_S) == 0
+        await says(worker.log, "redis.lost")
+        worker.send(signal.SIGTERM)
+        assert await worker.ended() == 0
     finally:
-        process.kill()
-        process.wait()
+        worker.kill()
 
 
 async def test_a_worker_that_lost_redis_and_has_nothing_to_say_ends_at_once(

@@ -12,11 +12,11 @@ import pytest
 import yaml
 from redis.asyncio import Redis
 
-from dispatcher.api.app import HEALTH, STOP_LIMIT_S, WEBHOOKS
-from dispatcher.api.bodies import BODY_BYTES_MAX
-from dispatcher.lanes import fitness
-from dispatcher.lanes.line import Line
+from dispatcher.api.run import HEALTH, STOP_LIMIT_S, WEBHOOKS
+from dispatcher.api.webhook_endpoint import BODY_BYTES_MAX
 from dispatcher.settings import NumbersFile
+from dispatcher.store import health
+from dispatcher.store.pipeline import Pipeline
 from tests.deploy.papers import DEPLOY, HIDDEN, KNOWN, ROOT, SECRETS, compose, env_file, seconds, settings, size
 from tests.servers import OwnServer
 
@@ -212,9 +212,9 @@ async def test_a_server_with_this_configuration_is_fit_and_says_so(own_server: O
     assert valkey()["include"] == f"{SECRETS}/redis-auth"
     server = own_server(options=options)
     async with Redis.from_url(server.url, protocol=2) as redis:
-        line = Line(redis)
-        assert await fitness.check(line) == []
-        await line.idle()
+        pipeline = Pipeline(redis)
+        assert await pipeline.follow(health.check()) == []
+        await pipeline.idle()
         found = {
             name: (await redis.config_get(name))[name] for name in ("appendfsync", "maxmemory-policy", "maxmemory")
         }

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dispatcher.api.app import HEALTH, STOP_LIMIT_S, WEBHOOKS
+from dispatcher.api.run import HEALTH, STOP_LIMIT_S, WEBHOOKS
 from dispatcher.settings import PREFIX, NumbersFile
 from tests.deploy.papers import (
     BASE,

@@ -16,10 +16,10 @@ import pytest
 from redis.asyncio import Redis
 
 from dispatcher import Dispatcher
-from dispatcher.embedded import Server
 from dispatcher.errors import UnknownNumber
 from dispatcher.settings import PREFIX
 from dispatcher.simulator import Simulator
+from dispatcher.store.embedded import Server
 from tests.cell import OTP, TOKEN, eventually, write_numbers
 from tests.deploy.conftest import Image
 from tests.deploy.papers import BASE, SECRETS, Manifest, Workload, injected, manifests, of_kind, ports_of, workloads

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dispatcher import Message, Priority, Refused, State
-from dispatcher.message import DEAD_KEPT_S, LANE_DEFAULTS, Cause
+from dispatcher.message.message import DEAD_KEPT_S, LANE_DEFAULTS, Cause
 from dispatcher.settings import Settings
 from tests.docs.pages import code, names, page, table
 

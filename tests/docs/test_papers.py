@@ -36,7 +36,6 @@ def test_the_readme_is_short_and_leads_to_every_page() -> None:
     assert [path.name for path in (ROOT / "docs").glob("*.md") if f"(docs/{path.name})" not in text] == []
 
 
-@pytest.mark.xfail(strict=True, reason="the code is being moved to this layout on another branch")
 def test_the_map_shows_what_is_there() -> None:
     named = re.findall(r"`([\w/]+(?:/|\.py|\.lua))`", page("map.md"))
     assert named

@@ -12,13 +12,14 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
-from dispatcher import logs
-from dispatcher.embedded import Server
-from dispatcher.exporter.app import ExporterMetrics, assembled
-from dispatcher.exporter.journal import Journal
+from dispatcher.exporter.log import ExporterLog
+from dispatcher.exporter.look import FRESH_S
+from dispatcher.exporter.run import ExporterMetrics, assembled
+from dispatcher.observe import logs
 from dispatcher.settings import Settings
-from tests.lanes.cell import Cell
+from dispatcher.store.embedded import Server
 from tests.servers import PATIENCE_S
+from tests.store.cell import Cell
 
 LONG: dict[str, Any] = {"redis_timeout_s": 3.5, "number_lease_s": 7.0}
 """As long as settings allow: here a slow answer of Redis is an answer."""
@@ -49,7 +50,7 @@ class Scrape:
 
 @dataclass
 class Exporter:
-    """An exporter whose looks go on for a second."""
+    """An exporter within this process."""
 
     metrics: ExporterMetrics
 
@@ -66,9 +67,11 @@ class Exporter:
 
 
 @asynccontextmanager
-async def exporting(url: str, timeout_s: float = PATIENCE_S, **given: Any) -> AsyncIterator[Exporter]:
+async def exporting(
+    url: str, timeout_s: float = PATIENCE_S, fresh_s: float = FRESH_S, **given: Any
+) -> AsyncIterator[Exporter]:
     settings = Settings(redis_url=url, **{**LONG, **given})
-    async with assembled(settings, Journal("exporter"), timeout_s) as metrics:
+    with assembled(settings, ExporterLog("exporter"), timeout_s=timeout_s, fresh_s=fresh_s) as metrics:
         yield Exporter(metrics)
 
 

@@ -6,29 +6,43 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from dispatcher.exporter.families import FAMILIES
-from dispatcher.lanes.registry import Published
-from dispatcher.webhooks.updates import Unreadable
+from dispatcher.exporter.collector import COUNTERS, FAMILIES
+from dispatcher.meta.webhook import Unreadable
+from dispatcher.settings import Number
+from dispatcher.store import numbers, queue, receipts, stops, work
 from tests.exporter.conftest import Scrape, scraped
-from tests.lanes.cell import HOUR_US, NUMBER, OTHER, OWNER, RATE, SECOND_US, TOKEN, WABA, Cell, refill_rate, template
-from tests.lanes.test_poison import poison
+from tests.observe import docs
 from tests.servers import OwnServer, old_server_path
-from tests.telemetry import docs
+from tests.store.cell import (
+    HOUR_US,
+    NUMBER,
+    OTHER,
+    OWNER,
+    RATE,
+    SECOND_US,
+    TOKEN,
+    WABA,
+    Cell,
+    published,
+    refill_rate,
+    template,
+)
+from tests.store.test_poison import poison
 
 LANES = ("urgent", "normal", "bulk")
 KINDS = ("all", "number", "lane", "waba", "credential", "template", "campaign")
-EMPTY = Published("3", "spare", 20.0, "")
+EMPTY = published("3", "spare", 20.0, "")
 
 
-async def register(cell: Cell, *numbers: Published, is_served: bool = True) -> None:
-    given = numbers or (Published(NUMBER, "otp-us", RATE, WABA), Published(OTHER, "campaigns", 1000.0, ""))
-    await cell.registry.publish(given)
+async def register(cell: Cell, *given: Number, is_served: bool = True) -> None:
+    given = given or (published(NUMBER, "otp-us", RATE, WABA), published(OTHER, "campaigns", 1000.0, ""))
+    await cell.run(numbers.publish, given)
     if is_served:
-        await cell.serving.serve(OWNER, {number.id: TOKEN for number in given})
+        await cell.run(work.announce, OWNER, {number.id: TOKEN for number in given})
 
 
 async def age(cell: Cell, number: str, priority: int, key: str, seconds: float) -> None:
-    lane = cell.keys.lane(number, priority)
+    lane = cell.cell.lanes(number)[priority]
     await cell.redis.zadd(lane, {key: await cell.now() - round(seconds * SECOND_US)})
 
 
@@ -51,10 +65,11 @@ async def test_an_empty_cell_has_all_that_needs_no_number(cell: Cell) -> None:
 async def test_every_metric_is_served_of_a_cell_with_something_of_everything(cell: Cell) -> None:
     await register(cell)
     await cell.queue("k1", campaign="spring")
-    await cell.redis.xadd(cell.keys("events"), {"v": "1"})
-    await cell.redis.xgroup_create(cell.keys("events"), "crm", "0")
+    await cell.redis.xadd(cell.key("events"), {"v": "1"})
+    await cell.redis.xgroup_create(cell.key("events"), "crm", "0")
     found = await scraped(cell.url)
-    assert found.names == {each.name for each in FAMILIES} | {"dispatcher_build_info"}
+    counters = {f"{each.name}_total" for each in COUNTERS}
+    assert found.names == {each.name for each in FAMILIES} | counters | {"dispatcher_build_info"}
     assert (found.value("events_lag_seconds", stream="events", group="crm") or -1) >= 0
 
 
@@ -97,7 +112,7 @@ async def test_the_wait_is_what_is_in_this_and_higher_lanes_by_the_rate(cell: Ce
 async def test_the_rate_of_a_number_is_the_one_in_its_gate(cell: Cell) -> None:
     await register(cell)
     await cell.set_gate(rate=33.5)
-    await cell.redis.delete(cell.keys.gate(OTHER))
+    await cell.redis.delete(cell.cell.gate(OTHER))
     found = await scraped(cell.url)
     rates = {(NUMBER, "configured"): 33.5, (NUMBER, "effective"): pytest.approx(refill_rate(33.5))}
     nothing = {(OTHER, "configured"): 0, (OTHER, "effective"): 0}
@@ -119,8 +134,8 @@ async def test_a_number_that_nobody_has_a_token_for_sends_nothing(cell: Cell) ->
     found = await scraped(cell.url)
     assert found.value("number_rate_per_second", number=NUMBER, kind="effective") == 0
     assert family(found, "queue_estimated_wait_seconds", NUMBER) == [0, math.inf, math.inf]
-    await cell.serving.serve("process-8", {OTHER: TOKEN})
-    await cell.serving.serve("process-9", {NUMBER: TOKEN})
+    await cell.run(work.announce, "process-8", {OTHER: TOKEN})
+    await cell.run(work.announce, "process-9", {NUMBER: TOKEN})
     found = await scraped(cell.url)
     assert found.value("processes", kind="worker") == 2
     assert found.value("number_rate_per_second", number=NUMBER, kind="effective") == pytest.approx(192)
@@ -165,7 +180,7 @@ async def test_a_stopped_number_sends_nothing_until_it_is_lifted(cell: Cell, sco
     found = await scraped(cell.url)
     assert found.value("queue_estimated_wait_seconds", number=NUMBER, lane="bulk") == math.inf
     assert found.value("stops", scope_kind=kind, action="hold") == 1
-    await cell.stops.lift(scope, [NUMBER])
+    await cell.run(stops.lift, scope, [NUMBER])
     assert await gate_after(cell, token=TOKEN) == (("open", ""), pytest.approx(192))
 
 
@@ -183,7 +198,7 @@ async def test_stops_are_counted_by_kind_and_action_while_they_bind(cell: Cell) 
     await cell.stop("campaign:spring")
     await cell.stop("campaign:autumn")
     await cell.stop(f"template:{WABA}:shipped", "cancel")
-    await cell.redis.hset(cell.keys("stops"), "all", '{"action": "hold", "until": 1}')
+    await cell.redis.hset(cell.key("stops"), "all", '{"action": "hold", "until": 1}')
     found = (await scraped(cell.url)).by("stops", "scope_kind", "action")
     assert set(found) == {(kind, action) for kind in KINDS for action in ("hold", "cancel")}
     assert {key: count for key, count in found.items() if count} == {
@@ -212,7 +227,7 @@ async def test_messages_are_counted_by_state(cell: Cell) -> None:
 async def test_the_20_campaigns_that_most_is_left_of_are_shown(cell: Cell) -> None:
     for n in range(25):
         await cell.queue(*(f"c{n}-{i}" for i in range(n + 1)), campaign=f"c{n}")
-    await cell.producing.cancel("c24-0")
+    await cell.run(queue.cancel, "c24-0")
     found = (await scraped(cell.url)).by("campaign_messages", "campaign", "state")
     assert {campaign for campaign, _ in found} == {f"c{n}" for n in range(5, 25)}
     states = {state: count for (campaign, state), count in found.items() if campaign == "c24"}
@@ -237,10 +252,10 @@ async def test_the_server_is_shown_as_it_is_set_up(own_server: OwnServer, old: b
 
 
 async def test_what_could_not_be_read_and_who_reads_late_is_shown(cell: Cell) -> None:
-    await cell.receiving.keep_aside([Unreadable("no JSON", "x", is_receipt=True)] * 3)
+    await cell.run(receipts.keep_unreadable, [Unreadable("no JSON", "x", is_receipt=True)] * 3)
     began = await cell.now()
-    await cell.redis.xadd(cell.keys("events"), {"v": "1"}, id=f"{(began - HOUR_US) // 1000}-0")
-    await cell.redis.xgroup_create(cell.keys("events"), "crm", "0")
+    await cell.redis.xadd(cell.key("events"), {"v": "1"}, id=f"{(began - HOUR_US) // 1000}-0")
+    await cell.redis.xgroup_create(cell.key("events"), "crm", "0")
     found = await scraped(cell.url)
     assert found.value("unreadable_webhooks") == 3
     lag_s = found.value("events_lag_seconds", stream="events", group="crm") or 0
@@ -257,8 +272,26 @@ async def test_a_look_asks_for_nothing_twice(cell: Cell) -> None:
 
 async def test_an_open_door_is_counted(cell: Cell) -> None:
     now = await cell.now()
-    await cell.redis.zadd(cell.keys("doors"), {"open": now + HOUR_US, "gone": now - 60 * SECOND_US})
+    await cell.redis.zadd(cell.key("doors"), {"open": now + HOUR_US, "gone": now - 60 * SECOND_US})
     assert (await scraped(cell.url)).value("processes", kind="door") == 1
+
+
+async def test_what_happened_is_counted_and_each_kind_is_there_from_the_start(cell: Cell) -> None:
+    """An increase from nothing to 1 is none to Prometheus."""
+    found = await scraped(cell.url)
+    served = {counter.name: found.figures[f"{counter.name}_total"] for counter in COUNTERS}
+    assert {name: len(figures) for name, figures in served.items()} == {
+        "dispatcher_enqueued": 3, "dispatcher_settled": 10, "dispatcher_uncertain": 2, "dispatcher_resends": 2,
+        "dispatcher_duplicate_acceptances": 1, "dispatcher_gate_closings": 4,
+    }  # fmt: skip
+    assert {figure for figures in served.values() for figure in figures.values()} == {0}
+    await cell.settle(await cell.claimed("k1"), "accepted")
+    await cell.settle(await cell.claimed("k2", priority="bulk"), "reject", gate="close", why="credential")
+    found = await scraped(cell.url)
+    assert found.by("enqueued_total", "lane") == {"urgent": 0, "normal": 1, "bulk": 1}
+    assert found.value("settled_total", state="accepted", cause="none") == 1
+    assert found.value("settled_total", state="dead", cause="rejected") == 1
+    assert found.value("gate_closings_total", why="credential") == 1
 
 
 # poison
@@ -273,9 +306,9 @@ POISONED = [
 @pytest.mark.parametrize("name", POISONED)
 @pytest.mark.parametrize("kind", ["string", "list", "set", "zset", "hash", "stream"])
 async def test_a_poisoned_key_spoils_at_most_its_own_part(cell: Cell, name: str, kind: str) -> None:
-    await register(cell, Published(NUMBER, "otp-us", RATE, WABA), EMPTY)
+    await register(cell, published(NUMBER, "otp-us", RATE, WABA), EMPTY)
     await cell.queue("k1", campaign="spring")
-    await poison(cell, cell.keys(name), kind)
+    await poison(cell, cell.key(name), kind)
     found = await scraped(cell.url)
     assert found.value("exporter_up") == 1
     assert found.value("messages", state="sending") is not None
@@ -296,7 +329,7 @@ async def test_a_gate_of_nonsense_is_some_gate(cell: Cell, value: Any) -> None:
 @pytest.mark.parametrize("row", ["", "garbage", '{"name": null, "waba": 5}', '{"name": NaN}', b"\xff"])
 async def test_a_number_whose_row_cannot_be_read_is_shown(cell: Cell, row: Any) -> None:
     await register(cell)
-    await cell.redis.hset(cell.keys("numbers"), NUMBER, row)
+    await cell.redis.hset(cell.key("numbers"), NUMBER, row)
     await cell.queue("k1")
     found = await scraped(cell.url)
     assert found.value("queue_waiting", number=NUMBER, lane="normal") == 1

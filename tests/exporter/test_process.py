@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dispatcher.embedded import Server
+from dispatcher.store.embedded import Server
 from tests.servers import PATIENCE_S, closed_port, free_ports
 
 COMMAND = [sys.executable, "-m", "dispatcher", "exporter", "--json"]

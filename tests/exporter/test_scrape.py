@@ -6,15 +6,19 @@ import signal
 import time
 
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
-from dispatcher.embedded import Server
-from dispatcher.exporter.snapshots import FRESH_S
-from dispatcher.lanes.registry import Published
-from dispatcher.lanes.survey import NUMBERS_A_CALL as SURVEYED_A_CALL
+from dispatcher.exporter.log import ExporterLog
+from dispatcher.exporter.look import FRESH_S, LookCache
+from dispatcher.store import numbers, schema, work
+from dispatcher.store.cell import NUMBERS_A_CALL
+from dispatcher.store.connection import connect_sync
+from dispatcher.store.embedded import Server
+from dispatcher.store.pipeline import SyncPipeline
 from tests.cell import eventually
 from tests.exporter.conftest import Exporter, Scrape, exporting, scraped
-from tests.lanes.cell import OWNER, SECOND_US, TOKEN, WABA, Cell
-from tests.servers import OwnServer
+from tests.servers import PATIENCE_S, OwnServer
+from tests.store.cell import OWNER, SECOND_US, TOKEN, WABA, Cell, published
 
 PER_NUMBER = {
     "queue_waiting": 3, "queue_oldest_runnable_seconds": 3, "queue_estimated_wait_seconds": 3,
@@ -24,29 +28,29 @@ ONLY_THESE = {"dispatcher_exporter_up", "dispatcher_exporter_scrape_seconds", "d
 
 
 async def register(cell: Cell, count: int) -> list[str]:
-    numbers = [Published(str(1000 + n), f"n{n}", 80.0, WABA) for n in range(count)]
-    await cell.registry.publish(numbers)
-    await cell.serving.serve(OWNER, {number.id: TOKEN for number in numbers})
-    return [number.id for number in numbers]
+    given = [published(str(1000 + n), f"n{n}", 80.0, WABA) for n in range(count)]
+    await cell.run(numbers.publish, given)
+    await cell.run(work.announce, OWNER, {number.id: TOKEN for number in given})
+    return [number.id for number in given]
 
 
 async def fill(cell: Cell, number: str, count: int, age_s: float) -> None:
     """Only places: nobody reads the messages."""
     at = await cell.now() - round(age_s * SECOND_US)
-    await cell.redis.zadd(cell.keys.lane(number, 2), {f"{number}-{n}": at for n in range(count)})
+    await cell.redis.zadd(cell.cell.lanes(number)[2], {f"{number}-{n}": at for n in range(count)})
 
 
 async def test_of_600_numbers_the_worst_50_are_shown_and_all_are_in_the_sums(cell: Cell) -> None:
     began = await cell.now()
-    numbers = await register(cell, 600)
+    known = await register(cell, 600)
     for n in range(40):
-        await fill(cell, numbers[n], 1, age_s=100 + n)
+        await fill(cell, known[n], 1, age_s=100 + n)
     for n in range(40, 80):  # due only later, so the count decides
-        await fill(cell, numbers[n], n, age_s=-3600)
+        await fill(cell, known[n], n, age_s=-3600)
     found = await scraped(cell.url)
     for name, series in PER_NUMBER.items():
         assert len(found.figures[f"dispatcher_{name}"]) == 50 * series, name
-    assert set(found.by("number_info", "number")) == set(numbers[:40]) | set(numbers[70:80])
+    assert set(found.by("number_info", "number")) == set(known[:40]) | set(known[70:80])
     assert found.value("numbers") == 600
     assert found.value("cell_waiting", lane="bulk") == 40 + sum(range(40, 80))
     assert found.value("messages", state="waiting") == 40 + sum(range(40, 80))
@@ -63,14 +67,14 @@ async def test_of_500_numbers_all_are_shown(cell: Cell) -> None:
 
 async def test_10000_numbers_are_looked_at_in_steps(cell: Cell) -> None:
     """How long it takes, and holds Redis up, is measured by the benchmark: `edges`."""
-    numbers = await register(cell, 10_000)
-    for number in numbers[:100]:
+    known = await register(cell, 10_000)
+    for number in known[:100]:
         await fill(cell, number, 10, age_s=1)
     await cell.redis.config_resetstat()
     found = await scraped(cell.url)
     assert found.value("messages", state="waiting") == 1000
     evals = (await cell.redis.info("commandstats"))["cmdstat_evalsha"]
-    assert evals["calls"] >= 10_000 / SURVEYED_A_CALL
+    assert evals["calls"] >= 10_000 / NUMBERS_A_CALL
 
 
 async def test_a_look_takes_as_many_commands_however_many_messages_wait(cell: Cell) -> None:
@@ -85,7 +89,7 @@ async def test_a_look_takes_as_many_commands_however_many_messages_wait(cell: Ce
     await fill(cell, number, 1000, age_s=1)
     few = await commands()
     for at in range(0, 100_000, 10_000):
-        await cell.redis.zadd(cell.keys.lane(number, 2), {f"k{at + n}": at + n for n in range(10_000)})
+        await cell.redis.zadd(cell.cell.lanes(number)[2], {f"k{at + n}": at + n for n in range(10_000)})
     assert await commands() == few
 
 
@@ -109,7 +113,7 @@ async def becomes(exporter: Exporter, up: int) -> Scrape:
 
 async def test_redis_away_is_said_and_nothing_else_and_then_it_is_back(own_server: OwnServer) -> None:
     server = own_server()
-    async with exporting(server.url) as exporter:
+    async with exporting(server.url, fresh_s=0) as exporter:
         await becomes(exporter, 1)
         server.kill()
         assert (await becomes(exporter, 0)).names == ONLY_THESE
@@ -133,3 +137,49 @@ async def test_a_server_that_refuses_us_is_away(own_server: OwnServer) -> None:
         await redis.config_set("requirepass", "wall-paper")
     found = await scraped(server.url)
     assert (found.value("exporter_up"), found.names) == (0, ONLY_THESE)
+
+
+async def test_what_a_rolled_back_redis_counts_again_is_no_new_beginning(cell: Cell) -> None:
+    """Prometheus would take a counter that fell for one that began at 0, and add all of it once more."""
+    counts = cell.key("counts")
+    await cell.redis.hset(counts, mapping={"settled|accepted|none": 1000, "enqueued|bulk": 1200})
+    with connect_sync(cell.url, cell.cell, timeout_s=PATIENCE_S) as redis:
+        looks = LookCache(SyncPipeline(redis), cell.cell, ExporterLog("exporter"), fresh_s=0)
+
+        async def happened() -> list[int]:
+            seen = (await asyncio.to_thread(looks.latest)).cell
+            assert seen is not None
+            return [seen.happened[name] for name in (("settled", "accepted", "none"), ("enqueued", "bulk"))]
+
+        assert await happened() == [1000, 1200]
+        await cell.redis.hincrby(counts, "settled|accepted|none", -10)  # its last second is gone
+        assert await happened() == [1000, 1200]
+        await cell.redis.hincrby(counts, "settled|accepted|none", 4)
+        assert await happened() == [1004, 1200]
+        await cell.redis.delete(counts)
+        assert await happened() == [1004, 1200]
+        await cell.redis.hset(counts, "enqueued|bulk", 1)
+        assert await happened() == [1004, 1201]
+
+
+async def test_an_exporter_that_ends_during_a_look_ends_it_and_logs_nothing() -> None:
+    """Scrapes run in threads of their own, and nobody waits for them."""
+    is_asked = asyncio.Event()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        is_asked.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
+        cell = schema.Cell()
+        redis = connect_sync(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0", cell, timeout_s=PATIENCE_S)
+        looks = LookCache(SyncPipeline(redis), cell, ExporterLog("exporter"))
+        with capture_logs() as said:
+            look = asyncio.create_task(asyncio.to_thread(looks.latest))
+            await is_asked.wait()
+            looks.close()
+            redis.close()
+            assert (await asyncio.wait_for(look, PATIENCE_S)).cell is None
+        assert said == []

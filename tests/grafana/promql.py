@@ -13,7 +13,7 @@ from typing import Any
 import promql_parser as promql
 
 from tests.grafana.files import records
-from tests.telemetry import docs
+from tests.observe import docs
 
 TARGET = frozenset({"cell", "job", "instance", "pod"})
 """What a scrape adds to every series; the example and the tests set `cell`, Kubernetes' service discovery `pod`."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.message import Message, body, fingerprint, label, template_label
+from dispatcher.message.message import Message, body, fingerprint, label, template_label
 
 TEXT = {"type": "text", "text": {"body": "Hello"}}
 JSON = st.recursive(

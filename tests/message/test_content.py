@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from dispatcher import content as contents
-from dispatcher.content import ContentError, Problem
+from dispatcher.message import content as contents
+from dispatcher.message.content import ContentError, Problem
 
 TEXT = {"type": "text", "text": {"body": "Hello"}}
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher import errors
-from dispatcher.message import LANE_DEFAULTS, Category, Message, OnUncertain, Priority, new_key
+from dispatcher.message.message import LANE_DEFAULTS, Category, Message, OnUncertain, Priority, new_key
 
 TEXT = {"type": "text", "text": {"body": "Hello"}}
 LEAST = {"number": "106540352242922", "to": "+15551234567", "content": TEXT}

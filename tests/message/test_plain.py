@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher import content as contents
-from dispatcher.content import ContentError, Problem
+from dispatcher.message import content as contents
+from dispatcher.message.content import ContentError, Problem
 
 
 def problems(content: Any) -> list[Problem]:

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from dispatcher import recipient
-from dispatcher.message import mask
+from dispatcher.message import recipient
+from dispatcher.message.message import mask
 
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
 USER_IDS = st.from_regex(r"[A-Z]{2}\.(ENT\.)?[0-9A-Za-z]{1,128}", fullmatch=True)

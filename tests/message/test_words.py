@@ -1,7 +1,17 @@
 import pickle
 
 from dispatcher import errors
-from dispatcher.message import DEAD_KEPT_S, LANE_DEFAULTS, Category, LaneDefaults, OnUncertain, Priority, State, Ticket
+from dispatcher.message.message import (
+    DEAD_KEPT_S,
+    LANE_DEFAULTS,
+    Category,
+    LaneDefaults,
+    OnUncertain,
+    Priority,
+    State,
+    Ticket,
+)
+from dispatcher.message.priority import LANE_OF
 
 
 def test_what_may_still_be_posted_is_not_settled() -> None:
@@ -9,8 +19,8 @@ def test_what_may_still_be_posted_is_not_settled() -> None:
 
 
 def test_urgent_is_served_before_normal_before_bulk() -> None:
-    assert sorted(Priority, key=lambda priority: priority.lane) == [Priority.URGENT, Priority.NORMAL, Priority.BULK]
-    assert [priority.lane for priority in Priority] == [0, 1, 2]
+    assert sorted(Priority, key=LANE_OF.__getitem__) == [Priority.URGENT, Priority.NORMAL, Priority.BULK]
+    assert [LANE_OF[priority] for priority in Priority] == [0, 1, 2]
 
 
 def test_every_lane_has_the_documented_defaults() -> None:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from dispatcher.embedded import Server
+from dispatcher.store.embedded import Server
 
 
 @dataclass

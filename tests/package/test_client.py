@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 import pytest
 from redis.asyncio import Redis
 
-from dispatcher.embedded import Server
-from dispatcher.lanes.registry import Published
-from tests.lanes.cell import NUMBER, WABA, Cell
+from dispatcher.store import numbers
+from dispatcher.store.embedded import Server
 from tests.package.conftest import Client
 from tests.package.relay import relayed
 from tests.servers import OwnServer
+from tests.store.cell import NUMBER, WABA, Cell, published
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ def arrange(server: Server, work: Callable[[Cell], Awaitable[T]]) -> T:
         async with Redis.from_url(server.url, protocol=2) as redis:
             cell = Cell(redis)
             found = await work(cell)
-            await cell.line.idle()
+            await cell.pipeline.idle()
             return found
 
     return asyncio.run(arranged())
@@ -32,7 +32,7 @@ def arrange(server: Server, work: Callable[[Cell], Awaitable[T]]) -> T:
 def registered(server: Server) -> Server:
     async def work(cell: Cell) -> None:
         await cell.redis.flushall()
-        await cell.registry.publish([Published(NUMBER, "otp-us", 80.0, WABA)])
+        await cell.run(numbers.publish, [published(NUMBER, "otp-us", 80.0, WABA)])
 
     arrange(server, work)
     return server
@@ -40,7 +40,7 @@ def registered(server: Server) -> Server:
 
 def waiting(server: Server) -> list[bytes]:
     async def work(cell: Cell) -> list[bytes]:
-        return list(await cell.redis.zrange(cell.keys(f"lane:{NUMBER}:1"), 0, -1))
+        return list(await cell.redis.zrange(cell.key(f"lane:{NUMBER}:1"), 0, -1))
 
     return arrange(server, work)
 

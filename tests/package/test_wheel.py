@@ -22,7 +22,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         found = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert found == package
-    assert {"dispatcher/py.typed", "dispatcher/lua/enqueue.lua"} < found
+    assert {"dispatcher/py.typed", "dispatcher/store/lua/queue/enqueue.lua"} < found
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda path: str(path.name))

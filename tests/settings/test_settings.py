@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from dispatcher.errors import SettingsError
-from dispatcher.priority import Priority
+from dispatcher.message.priority import Priority
 from dispatcher.settings import Settings
 
 DOCS = Path(__file__).parents[2] / "docs" / "settings.md"

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 import structlog
 
-from dispatcher import logs
-from dispatcher.embedded import Server
+from dispatcher.observe import logs
 from dispatcher.simulator import SimulatedNumber, Simulator, SimulatorSettings
+from dispatcher.store.embedded import Server
 from tests.cell import OTP, SHOP, TOKEN, UNPACED, Cell
 from tests.cell import cell as open_cell
 from tests.proxy import Holder

@@ -11,11 +11,17 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 
-from dispatcher.app import App, assembled, clock
-from dispatcher.delivery import Delivery, Limits, Means, Witness
-from dispatcher.graph import Graph
+from dispatcher.meta.graph import Graph
+from dispatcher.observe.metrics import Metrics
+from dispatcher.observe.process import clock
 from dispatcher.settings import NumbersFile
-from dispatcher.telemetry import Metrics
+from dispatcher.simulator import AnswerRule
+from dispatcher.store import work
+from dispatcher.worker.delivery import Delivery
+from dispatcher.worker.in_flight import InFlight
+from dispatcher.worker.log import WorkerLog
+from dispatcher.worker.reconnect import CellConnection
+from dispatcher.worker.run import App, assembled
 from tests.cell import OTP, Cell, eventually
 
 PROCESS = "process-1"
@@ -27,7 +33,7 @@ class Panic(BaseException):
 
 
 class Listener:
-    """A witness that notes what it hears, and raises where it is told to."""
+    """A log that notes what it hears, and raises where it is told to."""
 
     def __init__(self, *raises: str) -> None:
         self.heard: list[str] = []
@@ -63,43 +69,69 @@ class OddGraph:
         return ODD_ANSWER
 
 
+class TakenOverGraph:
+    """An endpoint where a bug shows while Redis, which went back in time, hands the message out again."""
+
+    def __init__(self, rig: "Rig") -> None:
+        self._rig = rig
+
+    async def post(self, *_: object, **__: object) -> object:
+        await self._rig.cell.redis.hset(f"{self._rig.cell.prefix}msg:one", "claim", 2)
+        [each] = self._rig.connection.in_flight._in_flight.values()
+        again = InFlight(replace(each.message, claim=2), each.number, each.claimed_at_us)
+        assert self._rig.connection.in_flight.adopt(again)
+        raise RuntimeError("bug")
+
+
 @dataclass
 class Rig:
     """One number's loop, to be run by hand."""
 
     cell: Cell
-    means: Means
+    app: App
+    connection: CellConnection
 
-    async def deliver(self, witness: object, graph: object = None, **means: Any) -> None:
+    async def deliver(self, log: object, graph: object = None) -> None:
         """Serve the number until its lanes are empty, and settle all of it."""
-        changed = replace(self.means, graph=cast(Graph, graph or self.means.graph), **means)
-        delivery = Delivery(PROCESS, changed, Limits(5, (5, 5, 5), 100), cast(Witness, witness))
-        await self.means.serving.serve(PROCESS, self.means.roster.credentials())
-        await self.means.serving.take(PROCESS)
+        found, connection, numbers = cast(Graph, graph or self.app.graph), self.connection, self.app.numbers
+        delivery = Delivery(PROCESS, connection, found, numbers, self.app.settings, cast(WorkerLog, log))
+        await connection.pipeline.follow(work.announce(connection.cell, PROCESS, numbers.credentials()))
+        await connection.pipeline.run(work.take(connection.cell, PROCESS))
         async with asyncio.timeout(10):
-            with suppress(RuntimeError):  # of the witness
+            with suppress(RuntimeError):  # of the log
                 await delivery.serve(OTP)
-            await self.means.flights.empty()
-            await self.means.settler.drain()
-        assert (len(self.means.flights), self.means.flights.of_number(OTP)) == (0, 0)
+            await connection.in_flight.empty()
+            await connection.settler.drain()
+        assert (len(connection.in_flight), connection.in_flight.of_number(OTP)) == (0, 0)
 
     async def told(self, key: str = "one") -> list[bytes]:
         """What events say that became of a message: one for each settlement."""
         return [event[b"type"] for event in await self.cell.events() if event[b"key"] == key.encode()]
 
 
+@asynccontextmanager
+async def rigged(cell: Cell, steady_clock: Callable[[], float] = clock) -> AsyncIterator[Rig]:
+    times = {"claim_to_post_s": 5, "http_timeout_s": 5, "http_timeout_urgent_s": 5, "in_flight_per_number": 100}
+    settings = cell.settings.model_copy(update=times)
+    async with assembled(settings, NumbersFile.load(cell.numbers_file), Metrics(CollectorRegistry())) as app:
+        connection = CellConnection(settings, app.log, steady_clock)
+        try:
+            yield Rig(cell, app, connection)
+        finally:
+            await connection.aclose()
+
+
 @pytest.fixture
 async def rig(cell: Cell) -> AsyncIterator[Rig]:
-    numbers = NumbersFile.load(cell.numbers_file)
-    async with assembled(cell.settings, numbers, Metrics(CollectorRegistry())) as app:
-        yield Rig(cell, app.worker._means)
+    async with rigged(cell) as opened:
+        yield opened
 
 
 # --- deliveries --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["claimed", "answered", "attempted"])
-async def test_a_witness_that_raises_changes_no_outcome(rig: Rig, method: str) -> None:
+@pytest.mark.parametrize("method", ["claimed", "endpoint_answered", "post_ended"])
+async def test_a_log_that_raises_changes_no_outcome(rig: Rig, method: str) -> None:
     await rig.cell.send("one")
     await rig.deliver(Listener(method))
     assert (await rig.cell.record("one")).state == "accepted"
@@ -107,34 +139,35 @@ async def test_a_witness_that_raises_changes_no_outcome(rig: Rig, method: str) -
 
 
 async def test_a_bug_before_the_post_puts_the_message_back_at_no_cost(rig: Rig) -> None:
-    witness = Listener("departed")
+    log = Listener("post_began")
     await rig.cell.send("one")
-    await rig.deliver(witness)
+    await rig.deliver(log)
     record = await rig.cell.record("one")
     assert (record.state, record.cause, record.attempts, record.error) == ("queued", "not_before", 0, "internal error")
     assert (await rig.told(), rig.cell.posts()) == ([b"snoozed"], [])
-    assert witness.heard == ["claimed", "departed", "failed"]
+    assert log.heard == ["claimed", "post_began", "post_broke"]
 
 
-async def test_a_bug_while_a_batch_waits_for_its_turns_puts_it_back_at_no_cost(rig: Rig) -> None:
-    witness = Listener()
+async def test_a_bug_while_a_batch_waits_for_its_turns_puts_it_back_at_no_cost(cell: Cell) -> None:
+    log = Listener()
 
     def broken_once_claimed() -> float:
-        if "claimed" in witness.heard and "failed" not in witness.heard:
+        if "claimed" in log.heard and "post_broke" not in log.heard:
             raise RuntimeError("clock")
         return clock()
 
-    await rig.cell.send_all(["one", "two"])
-    await rig.deliver(witness, clock=broken_once_claimed)
-    records = [await rig.cell.record(key) for key in ("one", "two")]
-    assert [(record.state, record.attempts, record.error) for record in records] == [
-        ("queued", 0, "internal error")
-    ] * 2
-    assert (await rig.told("one"), await rig.told("two"), rig.cell.posts()) == ([b"snoozed"], [b"snoozed"], [])
+    await cell.send_all(["one", "two"])
+    async with rigged(cell, broken_once_claimed) as rig:
+        await rig.deliver(log)
+        records = [await cell.record(key) for key in ("one", "two")]
+        assert [(record.state, record.attempts, record.error) for record in records] == [
+            ("queued", 0, "internal error")
+        ] * 2
+        assert (await rig.told("one"), await rig.told("two"), cell.posts()) == ([b"snoozed"], [b"snoozed"], [])
 
 
 @pytest.mark.parametrize("exc", [RuntimeError("bug"), Panic(), asyncio.CancelledError(), MemoryError()], ids=repr)
-@pytest.mark.parametrize("raising", [(), ("failed",), ("attempted",)], ids=str)
+@pytest.mark.parametrize("raising", [(), ("post_broke",), ("post_ended",)], ids=str)
 async def test_a_bug_once_the_post_may_have_begun_makes_the_message_uncertain(
     rig: Rig, exc: BaseException, raising: tuple[str, ...]
 ) -> None:
@@ -146,14 +179,21 @@ async def test_a_bug_once_the_post_may_have_begun_makes_the_message_uncertain(
     assert await rig.told() == [b"uncertain"]
 
 
-async def test_an_answer_that_cannot_be_judged_makes_the_message_uncertain(rig: Rig) -> None:
-    witness = Listener()
+async def test_a_bug_in_a_post_whose_message_was_claimed_again_meanwhile_makes_it_uncertain(rig: Rig) -> None:
     await rig.cell.send("one")
-    await rig.deliver(witness, OddGraph())
+    await rig.deliver(Listener(), TakenOverGraph(rig))
+    record = await rig.cell.record("one")
+    assert (record.state, record.attempts, record.error) == ("uncertain", 1, "internal error")
+
+
+async def test_an_answer_that_cannot_be_judged_makes_the_message_uncertain(rig: Rig) -> None:
+    log = Listener()
+    await rig.cell.send("one")
+    await rig.deliver(log, OddGraph())
     record = await rig.cell.record("one")
     assert (record.state, record.attempts, record.error) == ("uncertain", 1, "internal error")
     assert await rig.told() == [b"uncertain"]
-    assert witness.heard == ["claimed", "departed", "failed", "answered", "attempted"]
+    assert log.heard == ["claimed", "post_began", "post_broke", "endpoint_answered", "post_ended"]
 
 
 async def test_a_bug_that_meets_every_post_closes_the_gate_before_all_that_waits_is_uncertain(rig: Rig) -> None:
@@ -183,8 +223,8 @@ async def test_a_bug_while_a_claim_is_answered_loses_no_batch(rig: Rig) -> None:
             raise ValueError("bug")
         return reply
 
-    redis: Any = rig.means.serving._line._redis
-    for command in ("EVAL", "EVALSHA"):
+    redis: Any = rig.connection._redis
+    for command in ("EVAL", b"EVALSHA"):
         redis.set_response_callback(command, once_broken)
     await rig.cell.send("one")
     await rig.deliver(Listener())
@@ -234,6 +274,15 @@ async def test_a_bug_in_the_upkeep_ends_no_worker(cell: Cell) -> None:
     await beaten(3)  # the second and later ones came after the file was read
     await cell.send("after")
     await cell.becomes("after", "accepted")
+    await cell.end(app)
+
+
+async def test_upkeep_that_meets_what_is_not_ours_still_says_which_numbers_are_served(cell: Cell) -> None:
+    await cell.redis.set(f"{cell.prefix}parked", "no set")
+    app = await cell.work()
+    await cell.send("one")
+    await cell.becomes("one", "accepted")
+    await cell.redis.delete(f"{cell.prefix}parked")
     await cell.end(app)
 
 
@@ -289,17 +338,21 @@ async def test_observers_that_raise_stop_nothing(cell: Cell, what: str) -> None:
         await cell.becomes("after", "accepted")
     assert len(cell.posts()) == 31
     count = metrics.registry.get_sample_value
-    failed = {name: count("dispatcher_observer_errors_total", {"method": name}) for name in ("attempted", "regained")}
-    assert failed == {"attempted": 31, "regained": 1}
+    failed = {
+        name: count("dispatcher_observer_errors_total", {"method": name}) for name in ("post_ended", "redis_regained")
+    }
+    assert failed == {"post_ended": 31, "redis_regained": 1}
 
 
-async def test_a_broken_metric_of_one_number_makes_no_other_wait_for_redis(cell: Cell) -> None:
-    metrics = broken_metrics()
+async def test_a_log_that_is_broken_where_messages_die_makes_no_number_wait_for_redis(cell: Cell) -> None:
+    structlog.configure(processors=[broken_logs], wrapper_class=structlog.make_filtering_bound_logger(0))
+    cell.simulator.rules.add(AnswerRule(code=132000))
+    metrics = Metrics(CollectorRegistry())
     async with running(cell, metrics) as app:
         await cell.send_all([f"m{i}" for i in range(5)])
-        await cell.all_become([f"m{i}" for i in range(5)], "accepted")
-        await app.worker._means.settler.drain()
-        assert not app.recovery.is_away
+        await cell.all_become([f"m{i}" for i in range(5)], "dead")
+        await app.connection.settler.drain()
+        assert app.connection.reconnect.ready.is_set()
     count = metrics.registry.get_sample_value
     assert count("dispatcher_observer_errors_total", {"method": "settled"}) == 5
-    assert count("dispatcher_observer_errors_total", {"method": "lost"}) is None
+    assert count("dispatcher_observer_errors_total", {"method": "redis_lost"}) is None

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.embedded import Server
-from dispatcher.lanes.stops import Stop
 from dispatcher.simulator import AnswerRule, SimulatedNumber, Simulator
+from dispatcher.store import stops
+from dispatcher.store.embedded import Server
+from dispatcher.store.stops import Stop
 from tests.cell import OTP, RATE, SHOP, TOKEN, UNPACED, Cell, eventually, posted, write_numbers
 from tests.cell import cell as open_cell
 from tests.proxy import Holder
@@ -234,13 +235,13 @@ async def test_a_backlog_goes_out_whole_and_is_claimed_at_the_rate(cell: Cell) -
 
 async def test_a_stopped_number_waits_and_goes_on_when_the_stop_is_lifted(cell: Cell) -> None:
     app = await cell.work()
-    stops = app.worker._books.stops
-    await stops.add(Stop(f"number:{OTP}", "hold", "test", "me"))
+    connection = app.connection
+    await connection.pipeline.run(stops.add(connection.cell, Stop(f"number:{OTP}", "hold", "test", "me")))
     await cell.send("held")
     await cell.send("free", number=SHOP)
     await cell.becomes("free", "accepted")
     assert (await cell.record("held")).cause == f"stopped:number:{OTP}"
-    await stops.lift(f"number:{OTP}", [OTP])
+    await connection.pipeline.follow(stops.lift(connection.cell, f"number:{OTP}", [OTP]))
     await cell.becomes("held", "accepted")
 
 
@@ -270,6 +271,6 @@ async def test_a_401_has_the_token_files_read_again(cell: Cell) -> None:
         cell.simulator.add_number(number, SimulatedNumber(token=TOKEN[::-1], rate=UNPACED))
     cell.token_file.write_text(TOKEN[::-1])
     os.utime(cell.token_file, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert (await app.roster.refresh()).any is False
+    assert (await app.numbers.refresh()).any is False
     await cell.send("waits")
     await cell.becomes("waits", "accepted")

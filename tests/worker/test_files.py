@@ -7,15 +7,21 @@ import threading
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
-from dispatcher.app import App
-from dispatcher.lanes.keys import Keys
-from dispatcher.lanes.line import Line
-from dispatcher.lanes.registry import Published, Registry
+from dispatcher.observe.metrics import Metrics
+from dispatcher.policy.bucket import room
+from dispatcher.settings import NumbersFile
 from dispatcher.simulator import SimulatedNumber, Simulator
+from dispatcher.store import numbers as store
+from dispatcher.store import schema
+from dispatcher.store.pipeline import Pipeline
+from dispatcher.store.scripts import load, plain
+from dispatcher.worker.run import App, assembled
 from tests.cell import OTP, TOKEN, WABA, Cell, cell, eventually, write_numbers
 from tests.proxy import Proxy
 from tests.servers import OwnServer
+from tests.store.cell import published
 from tests.worker.conftest import SHORT
 
 LONG_AGO = 1_700_000_000
@@ -55,7 +61,7 @@ async def has_published(cell: Cell, app: App) -> None:
     """Wait until a worker that was just started has said which numbers there are, and that it serves them."""
 
     async def serves() -> bool:
-        return bool(await cell.redis.hexists(f"{cell.prefix}serves:{app.worker._process}", OTP))
+        return bool(await cell.redis.hexists(f"{cell.prefix}serves:{app.worker._owner}", OTP))
 
     await eventually(serves)
 
@@ -175,15 +181,29 @@ async def test_a_worker_that_is_stopped_does_not_wait_for_a_file(cell: Cell) -> 
 
 
 async def test_what_is_published_leaves_the_loop_to_others_after_each_part(cell: Cell) -> None:
-    line = Line(cell.redis)
-    registry = Registry(line, Keys(cell.settings.cell))
-    numbers = [Published(str(10**12 + n), f"n{n}", 80.0, WABA) for n in range(2000)]
-    publishing = asyncio.create_task(registry.publish(numbers))
+    pipeline = Pipeline(cell.redis)
+    numbers = [published(str(10**12 + n), f"n{n}", 80.0, WABA) for n in range(2000)]
+    publishing = asyncio.create_task(pipeline.follow(store.publish(schema.Cell.of(cell.settings), numbers)))
     turns = 0
     while not publishing.done():
-        await line.command("PING")
+        await pipeline.run(plain("PING", parse=bool))
         turns += 1
     assert turns >= 10
+
+
+async def test_the_most_posts_that_may_be_in_flight_follow_the_file(cell: Cell) -> None:
+    metrics = Metrics(CollectorRegistry())
+
+    async def is_at(most: float) -> bool:
+        return metrics.registry.get_sample_value("dispatcher_in_flight_cap") == most
+
+    async with assembled(cell.settings, NumbersFile.load(cell.numbers_file), metrics) as app:
+        running = asyncio.create_task(app.run())
+        await eventually(lambda: is_at(2 * room(80, most=cell.settings.in_flight_per_number).urgent))
+        cell.numbers_file.write_text(cell.numbers_file.read_text().replace("= 80.0", "= 5.0"))
+        await eventually(lambda: is_at(2 * room(5, most=cell.settings.in_flight_per_number).urgent))
+        app.stop()
+        await asyncio.wait_for(running, 10)
 
 
 # nobody misses a change
@@ -203,7 +223,7 @@ async def test_a_change_whose_publishing_was_cut_off_is_told_again(
             return found
 
         old = await eventually(credential)
-        proxy.swallow("publish")
+        proxy.swallow(load(app.connection.cell, "numbers/publish"))
         opened.numbers_file.write_text(opened.numbers_file.read_text().replace("= 80.0", "= 30.0"))
         opened.token_file.write_text("EAAGnew")
 
@@ -213,4 +233,4 @@ async def test_a_change_whose_publishing_was_cut_off_is_told_again(
         await eventually(is_told)
         assert proxy.swallowed == 1
         assert await rate_of(opened) == 30
-        assert (await app.roster.refresh()).any is False
+        assert (await app.numbers.refresh()).any is False

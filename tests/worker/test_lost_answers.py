@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.embedded import Server
 from dispatcher.simulator import Simulator
+from dispatcher.store.embedded import Server
+from dispatcher.store.scripts import load
 from tests.cell import cell, posted
 from tests.proxy import Proxy
 from tests.worker.conftest import SHORT
@@ -25,7 +26,7 @@ async def test_an_answer_that_is_swallowed_loses_and_doubles_nothing(
         app = await opened.work()
         for round_ in range(3):
             await posted(opened, 1 + 20 * round_)
-            proxy.swallow(name)
+            proxy.swallow(load(app.connection.cell, f"work/{name}"))
             if name == "release":
                 await opened.end(app)
                 app = await opened.work()

@@ -8,12 +8,10 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from dispatcher.embedded import Server
-from dispatcher.lanes.keys import Keys
-from dispatcher.lanes.line import Line
-from dispatcher.lanes.registry import Published, Registry
 from dispatcher.simulator import Simulator, SimulatorSettings
+from dispatcher.store.embedded import Server
 from tests.cell import OTP, RATE, Cell, cell, posted
+from tests.store.cell import publish, published
 from tests.worker.conftest import SHORT
 
 
@@ -44,8 +42,7 @@ async def test_ten_thousand_numbers_with_one_message_each_are_all_served(server:
     ):
         token = f'access_token = {{ file = "{opened.token_file}" }}'
         opened.numbers_file.write_text("\n".join(f"[numbers.{name}]\n{token}" for name in names))
-        registry = Registry(Line(redis), Keys(opened.settings.cell))
-        await registry.publish(Published(name, "", 80, "") for name in names)
+        await publish(redis, opened.settings.cell, *(published(name, "", 80, "") for name in names))
         messages = (opened.message(f"k{name}", number=name) for name in names)
         async for ticket in opened.client.send_many(messages):
             assert ticket.error is None

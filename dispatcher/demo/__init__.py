@@ -1,6 +1,0 @@
-"""`make demo`: a campaign and one-time passwords on real parts, a worker killed on the way, and what came of it."""
-
-from dispatcher.demo.options import Options
-from dispatcher.demo.run import run
-
-__all__ = ["Options", "run"]

@@ -1,0 +1,1 @@
+"""Meta's wire: requests to the Graph API, and what its webhooks say."""

@@ -1,0 +1,1 @@
+"""The process that delivers: takes numbers, claims messages, posts and settles them."""
