@@ -57,7 +57,7 @@ _QUOTED: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """All that is told."""
+    """All that is summary."""
 
     totals: Totals
     waits: Mapping[str, Waits]
@@ -79,7 +79,7 @@ class Summary:
 
 
 def summary(evidence: Evidence) -> Summary:
-    """Work out all that is told."""
+    """Work out all that is summary."""
     return Summary(
         figures.totals(evidence),
         figures.waits(evidence),
@@ -96,29 +96,29 @@ def summary(evidence: Evidence) -> Summary:
     )
 
 
-def as_json(told: Summary, options: Options) -> str:
+def as_json(summary: Summary, options: Options) -> str:
     """Write the summary as one JSON object."""
     return json.dumps(
         {
-            "ok": told.is_ok,
-            "seconds": _short(told.seconds),
+            "ok": summary.is_ok,
+            "seconds": _short(summary.seconds),
             "size": {"messages": options.messages, "numbers": options.numbers, "rate": options.rate,
                      "workers": options.workers},
             "times": {"http_timeout_s": HTTP_TIMEOUT_S, "http_timeout_urgent_s": HTTP_TIMEOUT_URGENT_S,
                       "message_lease_margin_s": MESSAGE_LEASE_MARGIN_S, "uncertain_window_s": UNCERTAIN_WINDOW_S,
                       "uncertain_window_urgent_s": UNCERTAIN_WINDOW_URGENT_S},
-            "messages": asdict(told.totals),
-            "uncertain": figures.resolution_as_dict(told.resolution),
-            "webhooks": _webhooks_as_json(told.webhooks),
-            "enqueue_to_post": {name: _rounded(asdict(waits)) for name, waits in told.waits.items()},
-            "numbers": {number.number: _rounded(asdict(number)) for number in told.numbers},
-            "killed": {"worker": told.killed_worker, **asdict(told.killed),
-                       "served_again_s": _rounded(told.served_again_s)},
-            "stopped": {stop.process: {"code": stop.code, "took_s": _short(stop.took_s)} for stop in told.exits},
-            "errors_logged": len(told.troubles),
+            "messages": asdict(summary.totals),
+            "uncertain": figures.resolution_as_dict(summary.resolution),
+            "webhooks": _webhooks_as_json(summary.webhooks),
+            "enqueue_to_post": {name: _rounded(asdict(waits)) for name, waits in summary.waits.items()},
+            "numbers": {number.number: _rounded(asdict(number)) for number in summary.numbers},
+            "killed": {"worker": summary.killed_worker, **asdict(summary.killed),
+                       "served_again_s": _rounded(summary.served_again_s)},
+            "stopped": {stop.process: {"code": stop.code, "took_s": _short(stop.took_s)} for stop in summary.exits},
+            "errors_logged": len(summary.troubles),
             "promises": {
                 promise.name: {"words": promise.words, "held": promise.is_held, "broken": promise.broken}
-                for promise in told.promises
+                for promise in summary.promises
             },
         }
     )  # fmt: skip
@@ -142,22 +142,22 @@ def failure_as_json(why: str) -> str:
     return json.dumps({"ok": False, "error": why})
 
 
-def tell(told: Summary, console: Console, names: Mapping[str, str]) -> None:
+def tell(summary: Summary, console: Console, names: Mapping[str, str]) -> None:
     """Print the summary; `names` are those of the numbers, by their ids."""
-    first, last = (_messages(told), _uncertain(told)), (_killed(told, names), _promises(told))
-    for table in (*first, _waits(told), _numbers(told, names), *last):
+    first, last = (_messages(summary), _uncertain(summary)), (_killed(summary, names), _promises(summary))
+    for table in (*first, _waits(summary), _numbers(summary, names), *last):
         console.print(table)
         console.print()
     console.print(f"[dim]{NOT_JUDGED}\n{PROOF} {TRICKLE}\n{SHORTENED}[/]", highlight=False)
-    for trouble in told.troubles[:_QUOTED]:
+    for trouble in summary.troubles[:_QUOTED]:
         console.print(trouble, style="red", highlight=False, markup=False)
-    kept, all_of = sum(promise.is_held for promise in told.promises), len(told.promises)
-    word = "[bold green]all promises held[/]" if told.is_ok else f"[bold red]{all_of - kept} promises broken[/]"
-    console.print(f"\n{word} in {told.seconds:.1f} s", highlight=False)
+    kept, all_of = sum(promise.is_held for promise in summary.promises), len(summary.promises)
+    word = "[bold green]all promises held[/]" if summary.is_ok else f"[bold red]{all_of - kept} promises broken[/]"
+    console.print(f"\n{word} in {summary.seconds:.1f} s", highlight=False)
 
 
-def _messages(told: Summary) -> Table:
-    found, webhooks = told.totals, told.webhooks
+def _messages(summary: Summary) -> Table:
+    found, webhooks = summary.totals, summary.webhooks
     table = _table("Messages", "", "count", "")
     table.add_row("queued", f"{found.sent:,}", f"{found.codes} one-time passwords, {found.late} of the trickle")
     table.add_row("accepted", f"{found.accepted:,}", "")
@@ -165,7 +165,7 @@ def _messages(told: Summary) -> Table:
         table.add_row(f"  {status}", f"{count:,}", _of_webhooks(webhooks) if status == "sent" else "")
     for state, count in found.other.items():
         table.add_row(state, f"{count}", "")
-    table.add_row("uncertain", _bad(found.uncertain), f"of {told.resolution.messages} that were")
+    table.add_row("uncertain", _bad(found.uncertain), f"of {summary.resolution.messages} that were")
     table.add_row("lost", _bad(found.lost), "")
     table.add_row("accepted twice", _bad(found.duplicates), "")
     table.add_row("refused by rate limit", _bad(found.refused), "by the simulator's own one-second window")
@@ -179,8 +179,8 @@ def _of_webhooks(webhooks: Webhooks) -> str:
     return f"in {webhooks.made:,} signed webhooks, {webhooks.duplicated:,} sent twice{slowest}"
 
 
-def _uncertain(told: Summary) -> Table:
-    found = told.resolution
+def _uncertain(summary: Summary) -> Table:
+    found = summary.resolution
     table = _table(f"{found.sends} uncertain sends, and how they were resolved", "", "count", "p50", "most", "")
     for way, ways in found.by_way.items():
         if not ways.count and way not in _EXPECTED_WAYS:
@@ -198,17 +198,17 @@ def _uncertain(told: Summary) -> Table:
     return table
 
 
-def _waits(told: Summary) -> Table:
+def _waits(summary: Summary) -> Table:
     table = _table("From enqueue to POST", "lane", "messages", "p50", "p99", "most")
-    for name, waits in told.waits.items():
+    for name, waits in summary.waits.items():
         times = [_seconds(waits.p50_s), _seconds(waits.p99_s), _seconds(waits.most_s)]
         table.add_row(_LANE_WORDS.get(name, name), f"{waits.count:,}", *times)
     return table
 
 
-def _numbers(told: Summary, names: Mapping[str, str]) -> Table:
+def _numbers(summary: Summary, names: Mapping[str, str]) -> Table:
     table = _table("Numbers", "number", "accepted", "rate used", "gate open", "throttled", "paused", "max in 1 s")
-    for number in told.numbers:
+    for number in summary.numbers:
         table.add_row(
             names.get(number.number, number.number),
             f"{number.accepted:,}",
@@ -221,23 +221,23 @@ def _numbers(told: Summary, names: Mapping[str, str]) -> Table:
     return table
 
 
-def _killed(told: Summary, names: Mapping[str, str]) -> Table:
-    found = told.killed
-    table = _table(f"In flight when {told.killed_worker} was killed", "", "count", "")
+def _killed(summary: Summary, names: Mapping[str, str]) -> Table:
+    found = summary.killed
+    table = _table(f"In flight when {summary.killed_worker} was killed", "", "count", "")
     table.add_row("in flight", f"{found.in_flight}", "")
-    table.add_row("accepted, says a receipt", f"{found.told}", "before their leases ended")
+    table.add_row("accepted, says a receipt", f"{found.summary}", "before their leases ended")
     table.add_row("uncertain", f"{found.uncertain}", f"since their leases ended; {found.sent_again} were sent again")
     table.add_row("accepted by now", f"{found.accepted}", "")
     table.add_row("lost", _bad(found.lost), "")
-    for number, waited_s in told.served_again_s.items():
+    for number, waited_s in summary.served_again_s.items():
         wait = "[red]never[/]" if waited_s is None else _seconds(waited_s)
         table.add_row(f"{names.get(number, number)} served again", wait, "after the kill, by another worker")
     return table
 
 
-def _promises(told: Summary) -> Table:
+def _promises(summary: Summary) -> Table:
     table = _table("Promises", "", "promise", "")
-    for promise in told.promises:
+    for promise in summary.promises:
         mark = "[green]✓[/]" if promise.is_held else "[bold red]✗[/]"
         words = "\n".join((promise.words, *(f"[red]{what}[/]" for what in promise.broken)))
         table.add_row(mark, promise.name, words)
