@@ -225,7 +225,7 @@ def _killed(summary: Summary, names: Mapping[str, str]) -> Table:
     found = summary.killed
     table = _table(f"In flight when {summary.killed_worker} was killed", "", "count", "")
     table.add_row("in flight", f"{found.in_flight}", "")
-    table.add_row("accepted, says a receipt", f"{found.summary}", "before their leases ended")
+    table.add_row("accepted, says a receipt", f"{found.told}", "before their leases ended")
     table.add_row("uncertain", f"{found.uncertain}", f"since their leases ended; {found.sent_again} were sent again")
     table.add_row("accepted by now", f"{found.accepted}", "")
     table.add_row("lost", _bad(found.lost), "")
