@@ -220,13 +220,15 @@ def _time(at: datetime | None, now: datetime) -> str:
 def _show_cell(*, as_json: bool) -> None:
     from dispatcher.cli.session import ask
     from dispatcher.store import cell as cells
+    from dispatcher.store import queue
 
-    async def work(session: "Session") -> "Overview":
-        return await session.follow(cells.overview(session.cell))
+    async def work(session: "Session") -> "tuple[Overview, dict[str, int]]":
+        cell = await session.follow(cells.overview(session.cell))
+        return cell, await session.follow(queue.dead_by_code(session.cell)) if cell.counts.dead else {}
 
-    cell = ask(work)
+    cell, by_code = ask(work)
     if as_json:
-        write_json(_for_machines(cell))
+        write_json(_for_machines(cell, by_code))
         return
     counts = cell.counts
     sheet(
@@ -236,7 +238,7 @@ def _show_cell(*, as_json: bool) -> None:
             ("sending", counts.sending),
             ("uncertain", _uncertain(counts.uncertain)),
             ("parked", number_tables.parked_rows(counts, cell.around) or "0"),
-            ("dead", _dead(counts.dead, _died(cell.happened))),
+            ("dead", _dead(counts.dead, by_code, _died(cell.happened))),
             ("arq jobs", [f"{counts.intake:,} waiting", *_listed(counts.refused, "refused")]),
             ("webhooks", [_webhooks(counts, cell.around.doors), *_listed(counts.unreadable, "unreadable")]),
         ]
@@ -249,7 +251,7 @@ def _show_cell(*, as_json: bool) -> None:
     number_tables.show_table(cell.numbers, cell.around, cell.cell)
 
 
-def _for_machines(cell: "Overview") -> dict[str, Any]:
+def _for_machines(cell: "Overview", by_code: Mapping[str, int]) -> dict[str, Any]:
     counts = cell.counts
     return {
         "cell": cell.cell,
@@ -267,6 +269,7 @@ def _for_machines(cell: "Overview") -> dict[str, Any]:
             "webhooks": counts.webhooks,
             "unreadable": counts.unreadable,
         },
+        "dead_by_code": by_code,
         "died": _died(cell.happened),
         "stops": [stop.scope for stop in cell.around.stops],
         "numbers": [number_tables.for_machines(number) for number in cell.numbers],
@@ -290,12 +293,19 @@ def _died(happened: "Mapping[tuple[str, ...], int]") -> dict[str, int]:
             if what == "settled" and labels[:1] == ["dead"] for cause in labels[1:]}  # fmt: skip
 
 
-def _dead(count: int, died: Mapping[str, int]) -> object:
+def _dead(count: int, by_code: Mapping[str, int], died: Mapping[str, int]) -> object:
     if not count:
         return "0"
-    causes = ", ".join(f"{count:,} {cause}" for cause, count in sorted(died.items(), key=lambda each: -each[1]))
-    so_far = [Styled(f"since the cell began: {causes}")] if causes else []
+    examined = sum(by_code.values())
+    of = "" if examined == count else f"of the newest {examined:,}: "
+    so_far = [Styled(f"{of}{_most_first(by_code)}")] if by_code else []
+    if died:
+        so_far.append(Styled(f"since the cell began: {_most_first(died)}"))
     return [bad(f"{count:,}; `dispatcher events --type dead` lists them with their errors"), *so_far]
+
+
+def _most_first(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items(), key=lambda each: -each[1]))
 
 
 def _listed(count: int, what: str) -> list[Styled]:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from dispatcher import errors
 from dispatcher.message.message import Message, body, fingerprint, label, template_label
@@ -16,6 +16,9 @@ from dispatcher.store.scripts import Argument, Command, Steps, call, plain
 
 FULL_FOR = {Priority.BULK: 0.75, Priority.NORMAL: 0.85}
 """A server that fills up refuses campaigns first and one-time passwords last: share of maxmemory."""
+
+
+DEAD_EXAMINED: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,19 @@ def look(cell: Cell, key: str) -> Command[Record | None]:
     """Say how a message stands; None where the key is not known (any more)."""
     args: dict[str, Argument] = {"key": key, "alive_us": PROCESS_ALIVE_S * US}
     return call(cell, "queue/look", lambda reply: _record(key, reply) if reply else None, args=args)
+
+
+def dead_by_code(cell: Cell) -> Steps[dict[str, int]]:
+    """Of the newest dead messages, how many died of which code of Meta; without a code, of which cause."""
+    keys = yield plain("ZREVRANGE", cell.key("dead"), 0, DEAD_EXAMINED - 1, parse=list, default=[])
+    records: list[Record | None] = yield [look(cell, key.decode(errors="replace")) for key in keys]
+    found: dict[str, int] = {}
+    for record in records:
+        if record is not None and record.state == "dead":
+            code = record.error.partition(" ")[0]
+            name = code if code.isdecimal() else record.cause
+            found[name] = found.get(name, 0) + 1
+    return found
 
 
 def forget_dead(cell: Cell) -> Steps[int]:

@@ -36,7 +36,7 @@ def test_an_empty_cell(commands: Commands) -> None:
     found = commands.json("status")
     assert found.pop("at").endswith("Z")
     assert found == {
-        "cell": "main", "processes": [], "doors": 0, "counts": NONE, "died": {}, "stops": [], "numbers": [],
+        "cell": "main", "processes": [], "doors": 0, "counts": NONE, "dead_by_code": {}, "died": {}, "stops": [], "numbers": [],
     }  # fmt: skip
     said = commands.run("status")
     assert (said.code, said.err) == (
@@ -47,6 +47,18 @@ def test_an_empty_cell(commands: Commands) -> None:
     assert "none alive: start one with `dispatcher worker`" in said.out
 
 
+def test_status_says_of_which_codes_the_dead_died(commands: Commands) -> None:
+    async def arrange(cell: Cell) -> None:
+        for key, error in (("a", "132001 no such template"), ("b", "132001 no such template"), ("c", "131008")):
+            await cell.settle(await cell.claimed(key, number=OTHER), "reject", "rejected", error=error)
+        await cell.settle(await cell.claimed("d", number=OTHER), "reject", "rejected", error="without a code")
+
+    commands.register()
+    commands.arrange(arrange)
+    assert commands.json("status")["dead_by_code"] == {"132001": 2, "131008": 1, "rejected": 1}
+    assert "2 132001, 1 131008, 1 rejected" in " ".join(commands.run("status").out.split())
+
+
 def test_everything_that_waits_is_counted(commands: Commands) -> None:
     async def arrange(cell: Cell) -> None:
         await cell.queue("u1", priority="urgent")
@@ -54,7 +66,9 @@ def test_everything_that_waits_is_counted(commands: Commands) -> None:
         await cell.claimed("sending", number=OTHER)
         uncertain = await cell.claimed("uncertain", number=OTHER)
         await cell.settle(uncertain, "uncertain")
-        await cell.settle(await cell.claimed("dead", number=OTHER), "reject", "rejected")
+        await cell.settle(
+            await cell.claimed("dead", number=OTHER), "reject", "rejected", error="132001 no such template"
+        )
         await cell.stop("template::shipped")
         await cell.queue("parked", number=OTHER, content=template("shipped"))
         await cell.claim_all(OTHER, waba_id="")
@@ -69,7 +83,7 @@ def test_everything_that_waits_is_counted(commands: Commands) -> None:
     commands.arrange(arrange)
     found = commands.json("status")
     assert found["counts"] == {**dict.fromkeys(NONE, 1), "parked_by_scope": {"template::shipped": 1}}
-    assert found["died"] == {"rejected": 1}
+    assert (found["dead_by_code"], found["died"]) == ({"132001": 1}, {"rejected": 1})
     assert (found["processes"], found["stops"]) == ([OWNER], ["template::shipped"])
     assert [number["waiting"] for number in found["numbers"]] == [
         {"urgent": 1, "normal": 0, "bulk": 2},
