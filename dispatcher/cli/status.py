@@ -305,7 +305,9 @@ def _dead(count: int, by_code: Mapping[str, int], died: Mapping[str, int]) -> ob
 
 
 def _most_first(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items(), key=lambda each: -each[1]))
+    return ", ".join(
+        f"{count:,} {name}" for name, count in sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+    )
 
 
 def _listed(count: int, what: str) -> list[Styled]:
