@@ -214,7 +214,7 @@ class WebhookWorker(Loop):
         self._journal.updates_applied("unreadable", 1)
 
     async def _apply(self, entries: Sequence[StoredWebhook]) -> None:
-        """Bring what the bodies say to the cell, kind by kind, and take them out."""
+        """Bring what the bodies say to the cell, kind by kind; then they are done with."""
         updates: list[Update] = []
         for entry in entries:
             for update in read(_body(entry)):

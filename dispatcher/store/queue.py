@@ -16,9 +16,8 @@ from dispatcher.store.scripts import Argument, Command, Steps, call, plain
 
 FULL_FOR = {Priority.BULK: 0.75, Priority.NORMAL: 0.85}
 """A server that fills up refuses campaigns first and one-time passwords last: share of maxmemory."""
-
-
 DEAD_EXAMINED: Final = 100
+"""Of how many dead messages, the newest first, it is said which codes they died of."""
 
 
 @dataclass(frozen=True, slots=True)

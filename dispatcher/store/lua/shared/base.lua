@@ -67,6 +67,14 @@ local function mark_gap(at)
   redis.call('HSET', CELL .. 'door', 'gap', int(math.max(at, known)))
 end
 
+-- Takes an entry that is done with out of a stream: never one without the other, so that the first entry of the stream is
+-- always the oldest that is not done with. How many were there.
+local function finish(stream, group, id)
+  local there = redis.call('XDEL', stream, id)
+  try('XACK', stream, group, id)
+  return there
+end
+
 -- Writes down the schema of the cell's data, where nobody has or an earlier release did; see store/schema.py.
 local function keep_schema()
   local found = try('GET', CELL .. 'schema') or ''

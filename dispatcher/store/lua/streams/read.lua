@@ -7,10 +7,7 @@
 -- Returns {id, how often it was handed out, {field, value, ...}} an entry
 
 redis.call('XDEL', KEY.stream, '0-0')
-for _, each in entries() do
-  redis.call('XDEL', KEY.stream, each.id)
-  try('XACK', KEY.stream, ARG.group, each.id)
-end
+for _, each in entries() do finish(KEY.stream, ARG.group, each.id) end
 local found, most = {}, tonumber(ARG.most)
 local function hand_out(given, is_again)
   for _, each in ipairs(given) do
