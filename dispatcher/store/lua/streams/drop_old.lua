@@ -8,7 +8,6 @@ redis.call('XDEL', KEY.stream, '0-0')
 local horizon = '(' .. int(math.max(0, (now - ARG.kept_us) / 1000)) .. '-0'
 local old = redis.call('XRANGE', KEY.stream, '-', horizon, 'COUNT', ARG.most)
 for _, each in ipairs(old) do
-  redis.call('XDEL', KEY.stream, each[1])
-  try('XACK', KEY.stream, ARG.group, each[1])
+  finish(KEY.stream, ARG.group, each[1])
 end
 return #old
